@@ -1,0 +1,49 @@
+#pragma once
+
+#include <sys/types.h>
+
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "base/error.h"
+#include "base/fd.h"
+
+/// System calls that do not go through the ring, wrapped once: EINTR is retried, descriptors are owned and
+/// close-on-exec, an error names the call and its object. All may block: on the reactor only where the object is
+/// local and memory-backed.
+namespace lambdo::sys {
+
+/// open(2) with O_CLOEXEC added.
+Result<Fd> open(const std::string& path, int flags, mode_t mode = 0);
+/// pipe2(2): first the reading, second the writing end.
+Result<std::pair<Fd, Fd>> pipe(int flags = 0);
+/// socketpair(2) on AF_UNIX; `type` SOCK_STREAM or SOCK_SEQPACKET, flags such as SOCK_NONBLOCK may be added.
+Result<std::pair<Fd, Fd>> socketpair(int type);
+Result<Fd> eventfd(unsigned initial, int flags = 0);
+/// memfd_create(2) with MFD_CLOEXEC.
+Result<Fd> memfd(const char* name, unsigned flags = 0);
+/// pidfd_open(2).
+Result<Fd> pidfd_open(pid_t pid);
+/// pidfd_send_signal(2). ESRCH is success: the process is gone, which is what a signal's sender wanted.
+Result<> pidfd_signal(int pidfd, int signal);
+Result<Fd> dup(int fd);
+
+/// The whole file, at most `max_bytes` (payload_too_large beyond).
+Result<std::string> read_file(const std::string& path, size_t max_bytes = 16 << 20);
+/// Writes to an existing file (a cgroup or proc control file), in one write(2).
+Result<> write_file(const std::string& path, std::string_view content);
+/// Writes all of `content` to a blocking descriptor.
+Result<> write_all(int fd, std::string_view content);
+Result<> mkdir(const std::string& path, mode_t mode);
+/// Like `mkdir -p`.
+Result<> mkdirs(const std::string& path, mode_t mode);
+/// The entries of a directory without "." and "..", sorted.
+Result<std::vector<std::string>> list_directory(const std::string& path);
+bool exists(const std::string& path);
+
+/// CLOCK_MONOTONIC in nanoseconds.
+long long monotonic_ns();
+
+}  // namespace lambdo::sys

@@ -1,0 +1,32 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+/// Small text helpers that the standard library lacks.
+namespace lambdo {
+
+/// One step of decoding UTF-8: a valid sequence of `len_bytes`, or the maximal invalid part (Unicode 15, 3.9, D93b).
+struct Utf8Step {
+  bool valid;
+  size_t len_bytes;  ///< at least 1
+};
+/// The step at the start of `text`, which must not be empty.
+Utf8Step utf8_step(std::string_view text);
+bool is_utf8(std::string_view text);
+
+/// RFC 4648 base64 with padding.
+std::string base64_encode(std::string_view bytes);
+/// nullopt where `text` is not padded base64 (RFC 4648, 4).
+std::optional<std::string> base64_decode(std::string_view text);
+
+/// ASCII only, independent of the locale.
+std::string to_lower(std::string_view text);
+bool equals_ignoring_case(std::string_view a, std::string_view b);
+
+/// A decimal number without sign or space, nullopt where anything else stands there or it overflows.
+std::optional<uint64_t> parse_uint(std::string_view text);
+
+}  // namespace lambdo

@@ -7,6 +7,7 @@ namespace lambdo {
 
 }  // namespace lambdo
 
-/// Asserts what only a bug of ours can break, in every build. Never for guest, network or configuration input.
+/// Asserts what only a bug of ours can break, in every build. Never for guest, network or configuration
+/// input.
 #define CHECK(condition) \
   ((condition) ? static_cast<void>(0) : ::lambdo::check_failed(#condition, __FILE__, __LINE__))

@@ -9,25 +9,44 @@ namespace lambdo {
 
 std::string_view code_name(Code code) {
   switch (code) {
-    case Code::internal: return "internal";
-    case Code::invalid_argument: return "invalid_argument";
-    case Code::not_found: return "not_found";
-    case Code::method_not_allowed: return "method_not_allowed";
-    case Code::payload_too_large: return "payload_too_large";
-    case Code::headers_too_large: return "headers_too_large";
-    case Code::not_implemented: return "not_implemented";
-    case Code::timeout: return "timeout";
-    case Code::cancelled: return "cancelled";
-    case Code::closed: return "closed";
-    case Code::io: return "io";
-    case Code::overloaded: return "overloaded";
-    case Code::shutting_down: return "shutting_down";
-    case Code::unavailable: return "unavailable";
-    case Code::permission_denied: return "permission_denied";
-    case Code::resource_exhausted: return "resource_exhausted";
-    case Code::engine_failed: return "engine_failed";
-    case Code::agent_lost: return "agent_lost";
-    case Code::agent_protocol: return "agent_protocol";
+    case Code::internal:
+      return "internal";
+    case Code::invalid_argument:
+      return "invalid_argument";
+    case Code::not_found:
+      return "not_found";
+    case Code::method_not_allowed:
+      return "method_not_allowed";
+    case Code::payload_too_large:
+      return "payload_too_large";
+    case Code::headers_too_large:
+      return "headers_too_large";
+    case Code::not_implemented:
+      return "not_implemented";
+    case Code::timeout:
+      return "timeout";
+    case Code::cancelled:
+      return "cancelled";
+    case Code::closed:
+      return "closed";
+    case Code::io:
+      return "io";
+    case Code::overloaded:
+      return "overloaded";
+    case Code::shutting_down:
+      return "shutting_down";
+    case Code::unavailable:
+      return "unavailable";
+    case Code::permission_denied:
+      return "permission_denied";
+    case Code::resource_exhausted:
+      return "resource_exhausted";
+    case Code::engine_failed:
+      return "engine_failed";
+    case Code::agent_lost:
+      return "agent_lost";
+    case Code::agent_protocol:
+      return "agent_protocol";
   }
   CHECK(false && "unknown error code");
 }
@@ -51,16 +70,23 @@ static Code code_of_errno(int os_errno) {
     case EMFILE:
     case ENFILE:
     case ENOMEM:
-    case ENOSPC: return Code::resource_exhausted;
+    case ENOSPC:
+      return Code::resource_exhausted;
     case EACCES:
-    case EPERM: return Code::permission_denied;
-    case ENOENT: return Code::not_found;
-    case ECANCELED: return Code::cancelled;
+    case EPERM:
+      return Code::permission_denied;
+    case ENOENT:
+      return Code::not_found;
+    case ECANCELED:
+      return Code::cancelled;
     case ETIME:
-    case ETIMEDOUT: return Code::timeout;
+    case ETIMEDOUT:
+      return Code::timeout;
     case EPIPE:
-    case ECONNRESET: return Code::closed;
-    default: return Code::io;
+    case ECONNRESET:
+      return Code::closed;
+    default:
+      return Code::io;
   }
 }
 
@@ -75,6 +101,8 @@ std::unexpected<Error> fail_errno(int os_errno, std::string_view what) {
   return std::unexpected(errno_error(os_errno, what));
 }
 
-std::unexpected<Error> fail_errno(std::string_view what) { return fail_errno(errno, what); }
+std::unexpected<Error> fail_errno(std::string_view what) {
+  return fail_errno(errno, what);
+}
 
 }  // namespace lambdo

@@ -7,7 +7,7 @@
 
 namespace lambdo {
 
-/// What went wrong, as a class that a caller can act on. api/errors.cc maps each to an HTTP status and a
+/// What went wrong, as a class that a caller can act on. http/errors.cc maps each to an HTTP status and a
 /// stable machine-readable name.
 enum class Code {
   internal,            ///< a bug of ours or an unexpected answer of the kernel
@@ -70,17 +70,17 @@ T take_value(std::expected<T, Error>& result) {
 }  // namespace lambdo
 
 /// `auto fd = TRY(sys::open(...));` returns the error from the enclosing function, or yields the value.
-#define TRY(expression)                                                             \
-  ({                                                                                \
-    auto try_result_ = (expression);                                                \
-    if (!try_result_) return std::unexpected(std::move(try_result_).error());       \
-    ::lambdo::detail::take_value(try_result_);                                      \
+#define TRY(expression)                                                       \
+  ({                                                                          \
+    auto try_result_ = (expression);                                          \
+    if (!try_result_) return std::unexpected(std::move(try_result_).error()); \
+    ::lambdo::detail::take_value(try_result_);                                \
   })
 
 /// TRY for coroutines: `auto n = CO_TRY(co_await read(...));`
-#define CO_TRY(expression)                                                          \
-  ({                                                                                \
-    auto try_result_ = (expression);                                                \
-    if (!try_result_) co_return std::unexpected(std::move(try_result_).error());    \
-    ::lambdo::detail::take_value(try_result_);                                      \
+#define CO_TRY(expression)                                                       \
+  ({                                                                             \
+    auto try_result_ = (expression);                                             \
+    if (!try_result_) co_return std::unexpected(std::move(try_result_).error()); \
+    ::lambdo::detail::take_value(try_result_);                                   \
   })

@@ -6,11 +6,12 @@
 
 namespace lambdo {
 
-/// Appends `text` as a JSON string with its quotes (RFC 8259, 7). Bytes that are not UTF-8 become U+FFFD, one for
-/// each maximal invalid part, as the WHATWG decoder does.
+/// Appends `text` as a JSON string with its quotes (RFC 8259, 7). Bytes that are not UTF-8 become U+FFFD, one
+/// for each maximal invalid part, as the WHATWG decoder does.
 void append_json_string(std::string& out, std::string_view text);
 
-/// Writes JSON text in order, placing the commas. Parsing is simdjson's; nothing in the distribution's simdjson writes.
+/// Writes JSON text in order, placing the commas. Parsing is simdjson's; nothing in the distribution's
+/// simdjson writes.
 ///
 ///   JsonWriter json;
 ///   json.begin_object().key("status").value(0).key("steps").begin_array().end_array().end_object();

@@ -13,7 +13,8 @@ static Format g_format = Format::text;
 
 static spdlog::logger& logger() {
   static const auto instance = [] {
-    auto created = std::make_shared<spdlog::logger>("lambdo", std::make_shared<spdlog::sinks::stderr_sink_mt>());
+    auto created =
+        std::make_shared<spdlog::logger>("lambdo", std::make_shared<spdlog::sinks::stderr_sink_mt>());
     created->set_pattern("%Y-%m-%dT%H:%M:%S.%e%z %^%l%$ %v");
     return created;
   }();
@@ -22,10 +23,14 @@ static spdlog::logger& logger() {
 
 static spdlog::level::level_enum spdlog_level(Level level) {
   switch (level) {
-    case Level::debug: return spdlog::level::debug;
-    case Level::info: return spdlog::level::info;
-    case Level::warning: return spdlog::level::warn;
-    case Level::error: return spdlog::level::err;
+    case Level::debug:
+      return spdlog::level::debug;
+    case Level::info:
+      return spdlog::level::info;
+    case Level::warning:
+      return spdlog::level::warn;
+    case Level::error:
+      return spdlog::level::err;
   }
   return spdlog::level::info;
 }
@@ -61,9 +66,17 @@ static void write(Level level, std::string_view message, Fields fields) {
   logger().log(spdlog_level(level), spdlog::string_view_t(line.data(), line.size()));
 }
 
-void debug(std::string_view message, Fields fields) { write(Level::debug, message, fields); }
-void info(std::string_view message, Fields fields) { write(Level::info, message, fields); }
-void warning(std::string_view message, Fields fields) { write(Level::warning, message, fields); }
-void error(std::string_view message, Fields fields) { write(Level::error, message, fields); }
+void debug(std::string_view message, Fields fields) {
+  write(Level::debug, message, fields);
+}
+void info(std::string_view message, Fields fields) {
+  write(Level::info, message, fields);
+}
+void warning(std::string_view message, Fields fields) {
+  write(Level::warning, message, fields);
+}
+void error(std::string_view message, Fields fields) {
+  write(Level::error, message, fields);
+}
 
 }  // namespace lambdo::log

@@ -18,7 +18,9 @@ Mapping& Mapping::operator=(Mapping&& other) noexcept {
   return *this;
 }
 
-Mapping::~Mapping() { reset(); }
+Mapping::~Mapping() {
+  reset();
+}
 
 Result<Mapping> Mapping::create(size_t len_bytes, int protection, int flags, int fd, size_t offset) {
   void* address = ::mmap(nullptr, len_bytes, protection, flags, fd, static_cast<off_t>(offset));

@@ -65,7 +65,9 @@ Result<> pidfd_signal(int pidfd, int signal) {
   return {};
 }
 
-Result<Fd> dup(int fd) { return owned(::fcntl(fd, F_DUPFD_CLOEXEC, 0), "dup"); }
+Result<Fd> dup(int fd) {
+  return owned(::fcntl(fd, F_DUPFD_CLOEXEC, 0), "dup");
+}
 
 Result<std::string> read_file(const std::string& path, size_t max_bytes) {
   Fd fd = TRY(open(path, O_RDONLY));
@@ -124,7 +126,9 @@ Result<std::vector<std::string>> list_directory(const std::string& path) {
   return names;
 }
 
-bool exists(const std::string& path) { return ::access(path.c_str(), F_OK) == 0; }
+bool exists(const std::string& path) {
+  return ::access(path.c_str(), F_OK) == 0;
+}
 
 long long monotonic_ns() {
   timespec now{};

@@ -11,8 +11,8 @@
 #include "base/fd.h"
 
 /// System calls that do not go through the ring, wrapped once: EINTR is retried, descriptors are owned and
-/// close-on-exec, an error names the call and its object. All may block: on the reactor only where the object is
-/// local and memory-backed.
+/// close-on-exec, an error names the call and its object. All may block: on the reactor only where the object
+/// is local and memory-backed.
 namespace lambdo::sys {
 
 /// open(2) with O_CLOEXEC added.

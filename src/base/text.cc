@@ -6,8 +6,8 @@
 
 namespace lambdo {
 
-/// The range that the second byte of a sequence may have (Unicode 15, table 3-7) and the number of bytes after the
-/// first; count 0 for a byte that cannot start a sequence.
+/// The range that the second byte of a sequence may have (Unicode 15, table 3-7) and the number of bytes
+/// after the first; count 0 for a byte that cannot start a sequence.
 struct LeadByte {
   uint8_t count;
   uint8_t low;
@@ -91,7 +91,9 @@ std::optional<std::string> base64_decode(std::string_view text) {
   return out;
 }
 
-static char lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; }
+static char lower(char c) {
+  return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c;
+}
 
 std::string to_lower(std::string_view text) {
   std::string out(text);

@@ -8,7 +8,8 @@
 /// Small text helpers that the standard library lacks.
 namespace lambdo {
 
-/// One step of decoding UTF-8: a valid sequence of `len_bytes`, or the maximal invalid part (Unicode 15, 3.9, D93b).
+/// One step of decoding UTF-8: a valid sequence of `len_bytes`, or the maximal invalid part (Unicode 15, 3.9,
+/// D93b).
 struct Utf8Step {
   bool valid;
   size_t len_bytes;  ///< at least 1

@@ -9,12 +9,12 @@ namespace lambdo::engine {
 
 /// What one run may use. Every field is positive.
 struct Limits {
-  uint64_t wall_ms = 10'000;             ///< all steps together
-  uint64_t cpu_ms = 10'000;              ///< user and system time of all processes together
-  uint64_t memory_mb = 256;              ///< MiB, all processes and the files they write together
-  uint64_t output_bytes = 1024 * 1024;   ///< kept of each step's stdout and of its stderr
-  uint64_t processes = 64;               ///< processes and threads at one time
-  uint64_t disk_mb = 64;                 ///< MiB of files in the workspace, and the same again in /tmp
+  uint64_t wall_ms = 10'000;            ///< all steps together
+  uint64_t cpu_ms = 10'000;             ///< user and system time of all processes together
+  uint64_t memory_mb = 256;             ///< MiB, all processes and the files they write together
+  uint64_t output_bytes = 1024 * 1024;  ///< kept of each step's stdout and of its stderr
+  uint64_t processes = 64;              ///< processes and threads at one time
+  uint64_t disk_mb = 64;                ///< MiB of files in the workspace, and the same again in /tmp
 
   bool operator==(const Limits&) const = default;
 };

@@ -1,5 +1,6 @@
 #pragma once
 
-// Include last: doctest's CHECK takes the name of ours, which inline code of the headers before has used by then.
+// Include last: doctest's CHECK takes the name of ours, which inline code of the headers before has used by
+// then.
 #undef CHECK
 #include <doctest/doctest.h>

@@ -1,0 +1,33 @@
+#pragma once
+
+#include <functional>
+#include <mutex>
+#include <vector>
+
+#include "base/fd.h"
+
+namespace lambdo::reactor {
+
+/// The only way from another thread onto the reactor: functions posted here run in the loop, in the order
+/// posted by each thread. The poster must keep alive what its function refers to until it ran.
+class Mailbox {
+ public:
+  using Letter = std::move_only_function<void()>;
+
+  explicit Mailbox(Fd event) : event_(std::move(event)) {}
+
+  /// Thread-safe; wakes the loop where it sleeps.
+  void post(Letter letter);
+
+  /// Runs what has been posted up to now. On the reactor's thread.
+  void deliver();
+  /// The eventfd that becomes readable when there is mail.
+  [[nodiscard]] int event() const { return event_.get(); }
+
+ private:
+  Fd event_;
+  std::mutex mutex_;
+  std::vector<Letter> letters_;
+};
+
+}  // namespace lambdo::reactor

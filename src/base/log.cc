@@ -9,13 +9,16 @@
 
 namespace lambdo::log {
 
+static constexpr char kTextPattern[] = "%Y-%m-%dT%H:%M:%S.%e%z %^%l%$ %v";
+static constexpr char kJsonPattern[] = R"({"time":"%Y-%m-%dT%H:%M:%S.%e%z","level":"%l",%v})";
+
 static Format g_format = Format::text;
 
 static spdlog::logger& logger() {
   static const auto instance = [] {
     auto created =
         std::make_shared<spdlog::logger>("lambdo", std::make_shared<spdlog::sinks::stderr_sink_mt>());
-    created->set_pattern("%Y-%m-%dT%H:%M:%S.%e%z %^%l%$ %v");
+    created->set_pattern(kTextPattern);
     return created;
   }();
   return *instance;
@@ -38,9 +41,7 @@ static spdlog::level::level_enum spdlog_level(Level level) {
 void configure(Level level, Format format) {
   g_format = format;
   logger().set_level(spdlog_level(level));
-  if (format == Format::json) {
-    logger().set_pattern(R"({"time":"%Y-%m-%dT%H:%M:%S.%e%z","level":"%l",%v})");
-  }
+  logger().set_pattern(format == Format::json ? kJsonPattern : kTextPattern);
 }
 
 static void write(Level level, std::string_view message, Fields fields) {

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
+#include <sys/random.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -109,7 +110,12 @@ Result<> mkdir(const std::string& path, mode_t mode) {
 Result<> mkdirs(const std::string& path, mode_t mode) {
   for (size_t slash = path.find('/', 1);; slash = path.find('/', slash + 1)) {
     const std::string prefix = path.substr(0, slash);
-    if (::mkdir(prefix.c_str(), mode) < 0 && errno != EEXIST) return fail_errno("mkdir " + prefix);
+    if (::mkdir(prefix.c_str(), mode) < 0) {
+      struct stat status{};
+      if (errno != EEXIST) return fail_errno("mkdir " + prefix);
+      if (::stat(prefix.c_str(), &status) < 0) return fail_errno("stat " + prefix);
+      if (!S_ISDIR(status.st_mode)) return fail_errno(ENOTDIR, "mkdir " + prefix);
+    }
     if (slash == std::string::npos) return {};
   }
 }
@@ -128,6 +134,15 @@ Result<std::vector<std::string>> list_directory(const std::string& path) {
 
 bool exists(const std::string& path) {
   return ::access(path.c_str(), F_OK) == 0;
+}
+
+Result<> random_bytes(std::span<std::byte> to) {
+  while (!to.empty()) {
+    const ssize_t count = retry([&] { return ::getrandom(to.data(), to.size(), GRND_NONBLOCK); });
+    if (count < 0) return fail_errno("getrandom");
+    to = to.subspan(static_cast<size_t>(count));
+  }
+  return {};
 }
 
 long long monotonic_ns() {

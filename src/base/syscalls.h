@@ -2,6 +2,8 @@
 
 #include <sys/types.h>
 
+#include <cstddef>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -42,6 +44,9 @@ Result<> mkdirs(const std::string& path, mode_t mode);
 /// The entries of a directory without "." and "..", sorted.
 Result<std::vector<std::string>> list_directory(const std::string& path);
 bool exists(const std::string& path);
+
+/// Fills `to` from getrandom(2), never waiting: an error where the kernel's pool is not initialised yet.
+Result<> random_bytes(std::span<std::byte> to);
 
 /// CLOCK_MONOTONIC in nanoseconds.
 long long monotonic_ns();

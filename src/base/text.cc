@@ -112,4 +112,10 @@ std::optional<uint64_t> parse_uint(std::string_view text) {
   return number;
 }
 
+std::string hex(uint64_t value) {
+  std::array<char, 16> digits{};
+  const auto result = std::to_chars(digits.data(), digits.data() + digits.size(), value, 16);
+  return "0x" + std::string(digits.data(), result.ptr);
+}
+
 }  // namespace lambdo

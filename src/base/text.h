@@ -30,4 +30,7 @@ bool equals_ignoring_case(std::string_view a, std::string_view b);
 /// A decimal number without sign or space, nullopt where anything else stands there or it overflows.
 std::optional<uint64_t> parse_uint(std::string_view text);
 
+/// A number as messages show an address: "0x1f".
+std::string hex(uint64_t value);
+
 }  // namespace lambdo

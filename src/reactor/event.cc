@@ -35,6 +35,7 @@ bool Event::WaitOp::await_suspend(std::coroutine_handle<> awaiting) {
   previous_ = event_->last_;
   (previous_ != nullptr ? previous_->next_ : event_->first_) = this;
   event_->last_ = this;
+  linked_ = true;
   return true;
 }
 
@@ -54,6 +55,7 @@ void Event::WaitOp::unlink() {
   (next_ != nullptr ? next_->previous_ : event_->last_) = previous_;
   previous_ = nullptr;
   next_ = nullptr;
+  linked_ = false;
 }
 
 }  // namespace lambdo::reactor

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "base/check.h"
 #include "base/error.h"
 #include "reactor/cancel.h"
 #include "reactor/reactor.h"
@@ -39,6 +40,7 @@ class Event {
 class Event::WaitOp final : private CancelHook {
  public:
   WaitOp(Event& event, CancelToken token) : event_(&event), token_(token) {}
+  ~WaitOp() { CHECK(!linked_); }
 
   [[nodiscard]] bool await_ready() const noexcept { return event_->set_; }
   bool await_suspend(std::coroutine_handle<> awaiting);
@@ -54,6 +56,7 @@ class Event::WaitOp final : private CancelHook {
   Waiter waiter_;
   WaitOp* previous_ = nullptr;
   WaitOp* next_ = nullptr;
+  bool linked_ = false;
   bool cancelled_ = false;
 };
 

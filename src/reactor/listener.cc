@@ -84,6 +84,7 @@ class Listener::Acceptor final : public Operation {
         co_return connection;
       }
       if (error_ != 0) co_return fail_errno(std::exchange(error_, 0), "accept");
+      if (stopping_) co_return fail(Code::closed, "the listener is closed");
       if (token.cancelled()) co_return fail(Code::cancelled, "accept cancelled");
       if (!in_flight()) start();
       CO_TRY(co_await changed_.wait(token));
@@ -91,7 +92,9 @@ class Listener::Acceptor final : public Operation {
   }
 
   Task<> stop() {
+    stopping_ = true;
     request_cancel();
+    changed_.notify_all();
     while (in_flight()) co_await changed_.wait();
     connections_.clear();
   }
@@ -119,15 +122,19 @@ class Listener::Acceptor final : public Operation {
   Event changed_;
   std::deque<Fd> connections_;
   int error_ = 0;
+  bool stopping_ = false;
 };
 
 Result<Listener> Listener::listen_tcp(Reactor& reactor, const std::string& host, uint16_t port, int backlog) {
   const Address address = TRY(parse_address(host, port));
   Fd socket = TRY(tcp_socket(address.storage.ss_family));
   set_option(socket.get(), SOL_SOCKET, SO_REUSEADDR);
+  set_option(socket.get(), IPPROTO_TCP, TCP_NODELAY);  // accepted sockets inherit it
   const std::string name = host + " port " + std::to_string(port);
   if (::bind(socket.get(), reinterpret_cast<const sockaddr*>(&address.storage), address.len_bytes) < 0) {
-    return fail_errno("bind to " + name);
+    Error error = errno_error(errno, "bind to " + name);
+    if (error.os_errno == EADDRINUSE) error.message += "; stop what listens there or choose another port";
+    return std::unexpected(std::move(error));
   }
   if (::listen(socket.get(), backlog) < 0) return fail_errno("listen on " + name);
   sockaddr_storage bound{};
@@ -150,11 +157,7 @@ Task<Result<Fd>> Listener::accept(CancelToken token) {
   while (true) {
     Result<Fd> connection =
         acceptor_ ? co_await acceptor_->next(token) : co_await AcceptOp(*reactor_, socket_.get(), token);
-    if (connection) {
-      set_option(connection->get(), IPPROTO_TCP, TCP_NODELAY);
-      co_return connection;
-    }
-    if (!concerns_one_connection(connection.error().os_errno)) co_return connection;
+    if (connection || !concerns_one_connection(connection.error().os_errno)) co_return connection;
   }
 }
 

@@ -9,7 +9,9 @@
 namespace lambdo::reactor {
 
 /// The only way from another thread onto the reactor: functions posted here run in the loop, in the order
-/// posted by each thread. The poster must keep alive what its function refers to until it ran.
+/// posted by each thread. The poster must keep alive what its function refers to until it ran, and a thread
+/// that posts must have ended, or at least have returned from `post`, before the reactor dies: that its
+/// letter ran does not show it.
 class Mailbox {
  public:
   using Letter = std::move_only_function<void()>;

@@ -18,7 +18,10 @@
 ///
 /// The descriptor and the buffer must live until the await returns. A cancelled token asks the kernel to
 /// stop; the await still returns only when the kernel is done with the buffer: with Code::cancelled, or with
-/// the result that came first.
+/// the result that came first. Closing the descriptor ends nothing: the kernel holds the file until the
+/// operation is done or cancelled.
+///
+/// Leave O_NONBLOCK off: with it the kernel answers EAGAIN where it would otherwise wait.
 namespace lambdo::reactor {
 
 /// What all single-shot operations share: one submission, one completion, one waiting coroutine.
@@ -64,7 +67,8 @@ class ReadOp final : public SingleOperation {
   int64_t offset_;
 };
 
-/// write(2), which may write less than given.
+/// write(2), which may write less than given. The process must ignore SIGPIPE: a pipe without readers raises
+/// it here as in write(2). Sockets are better served by SendOp.
 class WriteOp final : public SingleOperation {
  public:
   WriteOp(Reactor& reactor, int fd, std::span<const std::byte> data, CancelToken token = {},

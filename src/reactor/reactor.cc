@@ -82,9 +82,7 @@ void Reactor::sift_down(size_t index) {
   place(index, timer);
 }
 
-void Reactor::fire_due_timers() {
-  if (timers_.empty()) return;
-  const int64_t now = now_ns();
+void Reactor::fire_due_timers(int64_t now) {
   while (!timers_.empty() && timers_.front()->deadline_ns_ <= now) {
     Timer* due = timers_.front();
     due->disarm();
@@ -123,11 +121,30 @@ class Reactor::WakeUp final : public Operation {
 static Error explain_setup_failure(int os_errno) {
   Error error = errno_error(os_errno, "io_uring_setup");
   error.code = Code::unavailable;
-  if (os_errno == EPERM) {
-    error.message +=
-        "; set the sysctl kernel.io_uring_disabled to 0 or allow io_uring in the container's seccomp profile";
-  } else if (os_errno == EINVAL || os_errno == ENOSYS) {
-    error.message += "; Lambdo needs Linux 6.1 or newer";
+  switch (os_errno) {
+    case EPERM:
+    case EACCES:
+      error.message +=
+          "; set the sysctl kernel.io_uring_disabled to 0 or allow io_uring in the container's seccomp "
+          "profile";
+      break;
+    case ENOSYS:
+      error.message +=
+          "; this kernel has no io_uring or a seccomp profile hides it: Lambdo needs Linux 6.1 or newer with "
+          "io_uring allowed";
+      break;
+    case EINVAL:
+      error.message += "; Lambdo needs Linux 6.1 or newer";
+      break;
+    case ENOMEM:
+      error.message += "; free memory or raise the limit on locked memory (ulimit -l)";
+      break;
+    case EMFILE:
+    case ENFILE:
+      error.message += "; raise the limit on open files (ulimit -n)";
+      break;
+    default:
+      break;
   }
   return error;
 }
@@ -139,11 +156,13 @@ Result<std::unique_ptr<Reactor>> Reactor::create(ReactorOptions options) {
 }
 
 Result<> Reactor::initialize(ReactorOptions options) {
+  CHECK(options.submission_entries > 0 && options.completion_entries >= options.submission_entries);
   options_ = options;
   io_uring_params parameters{};
-  // DEFER_TASKRUN keeps completion work inside our one io_uring_enter(2) per turn (Linux 6.1).
-  parameters.flags = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_CQSIZE |
-                     IORING_SETUP_SUBMIT_ALL | IORING_SETUP_CLAMP;
+  // DEFER_TASKRUN keeps completion work inside our one io_uring_enter(2) per turn (Linux 6.1), TASKRUN_FLAG
+  // tells without a system call whether there is any.
+  parameters.flags = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_TASKRUN_FLAG |
+                     IORING_SETUP_CQSIZE | IORING_SETUP_SUBMIT_ALL | IORING_SETUP_CLAMP;
   parameters.cq_entries = options.completion_entries;
   if (const int error = io_uring_queue_init_params(options.submission_entries, &ring_, &parameters);
       error < 0) {
@@ -170,9 +189,17 @@ int64_t Reactor::now_ns() const {
 }
 
 void Reactor::resume_later(Waiter& waiter) {
+  CHECK(!waiter.queued_);
+  waiter.queued_ = true;
   waiter.next_ = nullptr;
   (ready_last_ != nullptr ? ready_last_->next_ : ready_first_) = &waiter;
   ready_last_ = &waiter;
+}
+
+/// EINTR: a signal. EBUSY, EAGAIN: completions must be reaped first, which always comes next. Anything else
+/// is a ring used wrongly, from another thread for instance.
+static void check_entered(int result) {
+  CHECK(result >= 0 || result == -EINTR || result == -EBUSY || result == -EAGAIN);
 }
 
 io_uring_sqe& Reactor::next_submission() {
@@ -180,16 +207,21 @@ io_uring_sqe& Reactor::next_submission() {
     if (io_uring_sqe* entry = io_uring_get_sqe(&ring_)) return *entry;
     // The queue is full: hand it to the kernel. Where that wants room for completions first, make it; this
     // only notes results and resumes nobody, so it is safe in the middle of anything.
-    io_uring_submit(&ring_);
+    check_entered(io_uring_submit(&ring_));
     reap_completions();
   }
 }
 
 void Reactor::reap_completions() {
   while (true) {
+    if (io_uring_cq_ready(&ring_) == 0) {
+      if (!io_uring_cq_has_overflow(&ring_)) return;
+      // What did not fit waits in the kernel until it is asked for.
+      check_entered(io_uring_get_events(&ring_));
+      continue;
+    }
     io_uring_cqe* entry = nullptr;
-    // Peeking also fetches what overflowed the completion queue (io_uring_peek_cqe enters the kernel for it).
-    if (io_uring_peek_cqe(&ring_, &entry) < 0 || entry == nullptr) return;
+    CHECK(io_uring_peek_cqe(&ring_, &entry) == 0);
     auto* operation = static_cast<Operation*>(io_uring_cqe_get_data(entry));
     const int result = entry->res;
     const uint32_t flags = entry->flags;
@@ -203,21 +235,29 @@ void Reactor::reap_completions() {
   }
 }
 
+bool Reactor::kernel_has_work() const {
+  const unsigned flags = __atomic_load_n(ring_.sq.kflags, __ATOMIC_ACQUIRE);
+  return io_uring_sq_ready(&ring_) > 0 || (flags & (IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW)) != 0;
+}
+
 void Reactor::wait_for_work() {
+  bool ready = ready_first_ != nullptr || wake_up_->rung();
   __kernel_timespec timeout{};
-  __kernel_timespec* timeout_pointer = nullptr;
-  if (ready_first_ != nullptr || wake_up_->rung()) {
-    timeout_pointer = &timeout;  // zero: submit and fetch, do not sleep
-  } else if (!timers_.empty()) {
-    const int64_t wait_ns = std::max<int64_t>(0, timers_.front()->deadline_ns_ - now_ns());
+  if (!ready && !timers_.empty()) {
+    // The clock as the last turn left it: nothing of ours ran since, for run() starts with a ready coroutine.
+    const int64_t wait_ns = timers_.front()->deadline_ns_ - turn_end_ns_;
     timeout = {wait_ns / 1'000'000'000, wait_ns % 1'000'000'000};
-    timeout_pointer = &timeout;
+    ready = wait_ns <= 0;
+  }
+  if (ready) {
+    // Submit and fetch without sleeping, and not even that where the kernel has nothing to do or to give.
+    if (kernel_has_work()) check_entered(io_uring_submit_and_get_events(&ring_));
+    return;
   }
   io_uring_cqe* first = nullptr;
-  const int result = io_uring_submit_and_wait_timeout(&ring_, &first, 1, timeout_pointer, nullptr);
-  // ETIME: a timer is due. EINTR: a signal. EBUSY, EAGAIN: completions must be reaped first, which comes
-  // next.
-  CHECK(result >= 0 || result == -ETIME || result == -EINTR || result == -EBUSY || result == -EAGAIN);
+  const int result =
+      io_uring_submit_and_wait_timeout(&ring_, &first, 1, timers_.empty() ? nullptr : &timeout, nullptr);
+  if (result != -ETIME) check_entered(result);  // ETIME: a timer is due
 }
 
 void Reactor::turn() {
@@ -225,20 +265,27 @@ void Reactor::turn() {
   const int64_t start_ns = now_ns();
   reap_completions();
   if (wake_up_->rung()) wake_up_->deliver();
-  fire_due_timers();
+  fire_due_timers(start_ns);
+  run_ready();
+  record_turn(start_ns);
+}
+
+void Reactor::run_ready() {
   // Only those that are ready now: what they make ready waits for the next turn, so that no chain of
   // coroutines that wake each other can starve the ring.
   Waiter* waiter = std::exchange(ready_first_, nullptr);
   ready_last_ = nullptr;
   while (waiter != nullptr) {
     Waiter* next = waiter->next_;  // the waiter dies with the frame that resumes
+    waiter->queued_ = false;
     waiter->handle.resume();
     waiter = next;
   }
-  record_turn(now_ns() - start_ns);
 }
 
-void Reactor::record_turn(int64_t turn_ns) {
+void Reactor::record_turn(int64_t start_ns) {
+  turn_end_ns_ = now_ns();
+  const int64_t turn_ns = turn_end_ns_ - start_ns;
   ++statistics_.turns;
   statistics_.total_ns += turn_ns;
   statistics_.longest_ns = std::max(statistics_.longest_ns, turn_ns);

@@ -9,6 +9,7 @@
 #include <optional>
 #include <vector>
 
+#include "base/check.h"
 #include "base/error.h"
 #include "reactor/buffer_pool.h"
 #include "reactor/cancel.h"
@@ -20,14 +21,20 @@ namespace lambdo::reactor {
 class Reactor;
 
 /// A suspended coroutine that the loop resumes. Lives in the awaiting frame, so queueing it allocates
-/// nothing.
+/// nothing; a frame must not be destroyed while it is queued.
 class Waiter {
  public:
+  Waiter() = default;
+  Waiter(const Waiter&) = delete;
+  Waiter& operator=(const Waiter&) = delete;
+  ~Waiter() { CHECK(!queued_); }
+
   std::coroutine_handle<> handle;
 
  private:
   friend Reactor;
   Waiter* next_ = nullptr;
+  bool queued_ = false;
 };
 
 /// An entry of the ring: what a completion's user_data points to. It stays where it is until its last
@@ -94,16 +101,18 @@ struct TurnStatistics {
 };
 
 struct ReactorOptions {
+  /// Sizes of the two queues, rounded up to powers of two. Small ones cost system calls, not correctness.
   unsigned submission_entries = 1024;
+  /// At least as many as submission entries.
   unsigned completion_entries = 4096;
   /// Off: the plain path for kernels without these, and for testing it.
   bool multishot_accept = true;
   bool provided_buffers = true;
 };
 
-/// The one loop: submits, waits, and resumes coroutines, all on the thread that created it. One
-/// io_uring_enter(2) a turn. Completions are noted first and coroutines resumed after, never from inside each
-/// other.
+/// The one loop: submits, waits, and resumes coroutines, all on the thread that created it. At most one
+/// io_uring_enter(2) a turn while the queues suffice. Completions are noted first and coroutines resumed
+/// after, never from inside each other.
 class Reactor {
  public:
   /// Fails with Code::unavailable and the remedy where io_uring is missing, switched off or too old (floor:
@@ -140,9 +149,11 @@ class Reactor {
   Result<> initialize(ReactorOptions options);
   void turn();
   void wait_for_work();
+  [[nodiscard]] bool kernel_has_work() const;
   void reap_completions();
-  void fire_due_timers();
-  void record_turn(int64_t turn_ns);
+  void fire_due_timers(int64_t now);
+  void run_ready();
+  void record_turn(int64_t start_ns);
   io_uring_sqe& next_submission();
   void sift_up(size_t index);
   void sift_down(size_t index);
@@ -158,6 +169,7 @@ class Reactor {
   Waiter* ready_last_ = nullptr;
   std::vector<Timer*> timers_;  // binary min-heap by deadline
   uint64_t in_flight_ = 0;
+  int64_t turn_end_ns_ = 0;
   TurnStatistics statistics_;
 };
 

@@ -41,6 +41,8 @@ Task<Result<int>> wait_process(Reactor& reactor, int pidfd, CancelToken token) {
     if (errno == ECHILD) co_return -1;
     co_return fail_errno("waitid");
   }
+  // Ended, yet not ours to reap now: a debugger that traces it comes first.
+  if (info.si_pid == 0) co_return fail(Code::unavailable, "the process ended while being traced");
   co_return info.si_code == CLD_EXITED ? info.si_status : 128 + info.si_status;
 }
 

@@ -64,7 +64,8 @@ class Listener {
   /// Code::resource_exhausted (out of descriptors or memory) is for the caller to wait out. One caller at a
   /// time.
   Task<Result<Fd>> accept(CancelToken token);
-  /// Takes no more connections. Await before the listener dies where `accept` has been called.
+  /// Takes no more connections. Await before the listener dies where `accept` has been called; an `accept`
+  /// that waits must be cancelled and have returned first.
   Task<> close();
   [[nodiscard]] uint16_t port() const { return port_; }
 

@@ -36,7 +36,7 @@ struct PromiseBase {
 template <typename T>
 struct Promise : PromiseBase {
   Task<T> get_return_object() noexcept;
-  template <typename Value>
+  template <typename Value = T>
   void return_value(Value&& result) {
     value.emplace(std::forward<Value>(result));
   }

@@ -1,6 +1,17 @@
 #include "reactor/timer.h"
 
+#include <limits>
+
 namespace lambdo::reactor {
+
+SleepOp SleepOp::for_ms(Reactor& reactor, int64_t duration_ms, CancelToken token) {
+  int64_t deadline_ns = 0;
+  if (__builtin_mul_overflow(duration_ms, 1'000'000, &deadline_ns) ||
+      __builtin_add_overflow(deadline_ns, reactor.now_ns(), &deadline_ns)) {
+    deadline_ns = duration_ms < 0 ? 0 : std::numeric_limits<int64_t>::max();
+  }
+  return {reactor, deadline_ns, token};
+}
 
 bool SleepOp::await_suspend(std::coroutine_handle<> awaiting) {
   if (token_.cancelled()) {

@@ -13,9 +13,8 @@ class SleepOp final : private Timer, private CancelHook {
   static SleepOp until(Reactor& reactor, int64_t deadline_ns, CancelToken token = {}) {
     return {reactor, deadline_ns, token};
   }
-  static SleepOp for_ms(Reactor& reactor, int64_t duration_ms, CancelToken token = {}) {
-    return {reactor, reactor.now_ns() + duration_ms * 1'000'000, token};
-  }
+  /// A duration beyond what the clock can tell (292 years) sleeps until cancelled.
+  static SleepOp for_ms(Reactor& reactor, int64_t duration_ms, CancelToken token = {});
 
   [[nodiscard]] bool await_ready() const noexcept { return false; }
   bool await_suspend(std::coroutine_handle<> awaiting);

@@ -1,0 +1,49 @@
+#pragma once
+
+#include "agent/job.h"
+#include "agent/processes.h"
+#include "agent/spawn.h"
+#include "base/fd.h"
+
+namespace lambdo::agent {
+
+/// The process that runs the steps: of one thread and small, because the peak memory that the kernel reports
+/// for a step starts at that of the process it came from, and because a process in which gRPC runs must not
+/// fork.
+///
+/// Guest code has the executor's user and can kill or stop it, but not the front, which is PID 1. So the
+/// front watches.
+class Executor {
+ public:
+  /// Makes the calling process one: signals, subreaper. `control` leads to the front, `input` is a file that
+  /// becomes the steps' standard input.
+  static Result<Executor> create(Fd control, Fd input, Scope scope);
+
+  /// Waits for one job, runs it, waits for the front to close. Leaves no process behind.
+  void serve();
+
+ private:
+  Executor(Fd control, Fd input, Fd child_signals, Spawner spawner, Scope scope);
+
+  /// One step, and nothing of it is left. `deadline_ns` 0: none.
+  StepEnd run_step(ReceivedJob& job, size_t index, long long deadline_ns);
+  /// Until the main process has ended or a limit is passed or the front wants no more.
+  void wait_for_main(const JobLimits& limits, long long deadline_ns, Usage& usage, StepEnd& end);
+  /// Sleeps until a child ends, the front closes or `until_ns` (0: no end).
+  void sleep_until(long long until_ns);
+  enum class Reaped { main, all, batch };
+  /// Reaps until the main process is among the ended, no other has ended, or a batch is full.
+  Reaped reap_until_main(Usage& usage);
+
+  Fd control_;
+  Fd input_;
+  Fd child_signals_;
+  Spawner spawner_;
+  Processes processes_;
+  pid_t main_ = -1;
+  int main_status_ = 0;
+  uint64_t cpu_used_us_ = 0;  ///< of the steps before
+  bool stopped_ = false;      ///< the front closed
+};
+
+}  // namespace lambdo::agent

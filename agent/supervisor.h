@@ -1,0 +1,110 @@
+#pragma once
+
+#include <sys/types.h>
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "agent/job.h"
+#include "agent/processes.h"
+#include "base/error.h"
+#include "base/fd.h"
+
+namespace lambdo::agent {
+
+/// Kept of one stream at most, whatever the request says, and of all streams of a run together: the answer
+/// must fit into a gRPC message of 64 MiB.
+constexpr size_t kMaxStreamBytes = 16 << 20;
+constexpr size_t kMaxKeptBytes = 48 << 20;
+
+/// What a step wrote to one of its streams, up to the limit.
+struct Captured {
+  std::string bytes;
+  bool truncated = false;
+};
+
+struct StepReport {
+  StepEnd end;
+  Captured standard_output;
+  Captured standard_error;
+};
+
+struct Run {
+  Job job;
+  std::vector<bool> capture_stdout;  ///< one for each step
+  uint64_t output_bytes = 0;         ///< kept of each stream; 0: kMaxStreamBytes
+};
+
+/// The front's side of a run: hands the job to the executor, collects the steps' output straight from their
+/// pipes, and takes over when guest code has killed or stopped the executor. serve() runs in a thread of its
+/// own; the other functions may be called from any other.
+class Supervisor {
+ public:
+  /// Reports of the steps that ran. Called once, from serve()'s thread. unavailable: the executor failed;
+  /// cancelled: cancel() was called.
+  using Done = std::function<void(Result<std::vector<StepReport>>)>;
+
+  /// `peer` is watched for the host's going away, `control` leads to `executor`.
+  static Result<std::unique_ptr<Supervisor>> create(Fd peer, Fd control, pid_t executor, Scope scope);
+
+  /// Starts the one run. An error means that `done` will not be called.
+  Result<> start(Run run, Done done);
+  /// Kills what runs.
+  void cancel();
+
+  /// Returns once the host is gone and nothing runs any more.
+  void serve();
+
+ private:
+  struct Stream {
+    Fd pipe;
+    size_t max_bytes = 0;
+    Captured captured;
+  };
+  struct Step {
+    Stream standard_output;
+    Stream standard_error;
+    StepEnd end;
+  };
+
+  Supervisor(Fd peer, Fd control, Fd watchdog, Fd epoll, pid_t executor, Scope scope);
+  Result<> watch(int fd, uint32_t events, uint64_t tag);
+  Result<StepOutputs> open_step(size_t index, bool capture_stdout, size_t max_bytes);
+  Result<Fd> open_stream(Stream& stream, size_t max_bytes, uint64_t tag);
+  Result<> arm_watchdog(uint64_t wall_ms);
+
+  void handle(uint64_t tag);
+  /// Reads one buffer; false where there is nothing more to read now.
+  bool read_some(Stream& stream);
+  void drain(Step& step);
+  void on_executor_event();
+  void on_executor_gone();
+  /// The step that was running when the executor died, as far as it can be known.
+  StepEnd interrupted_step(int status);
+  void finish(Result<> outcome);
+  void shut_down_executor();
+
+  Fd peer_;
+  Fd control_;
+  Fd watchdog_;
+  Fd epoll_;
+  Processes processes_;
+  Scope scope_;
+  std::vector<char> buffer_;
+
+  std::mutex mutex_;  ///< guards what follows
+  pid_t executor_;    ///< -1 once reaped
+  std::vector<Step> steps_;
+  size_t finished_ = 0;  ///< steps that have ended
+  size_t kept_bytes_ = 0;
+  long long step_start_ns_ = 0;
+  bool watchdog_fired_ = false;
+  bool cancelled_ = false;
+  Done done_;
+};
+
+}  // namespace lambdo::agent

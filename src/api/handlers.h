@@ -1,0 +1,34 @@
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "api/metrics.h"
+#include "engine/runner.h"
+#include "http/router.h"
+#include "reactor/reactor.h"
+
+namespace lambdo::api {
+
+/// The routes of the HTTP API (docs/api.md). Outlives the server that uses its router.
+class Api {
+ public:
+  /// All references outlive the API. `warnings` is what /health shows.
+  Api(reactor::Reactor& reactor, engine::Runner& runner, std::vector<std::string> warnings);
+
+  [[nodiscard]] const http::Router& router() const { return router_; }
+
+ private:
+  reactor::Task<http::Response> run(http::Request& request, reactor::CancelToken client_gone);
+  reactor::Task<http::Response> languages();
+  reactor::Task<http::Response> health();
+  reactor::Task<http::Response> metrics();
+
+  reactor::Reactor& reactor_;
+  engine::Runner& runner_;
+  std::vector<std::string> warnings_;
+  Metrics metrics_;
+  http::Router router_;
+};
+
+}  // namespace lambdo::api

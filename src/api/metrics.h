@@ -1,0 +1,42 @@
+#pragma once
+
+#include <prometheus/counter.h>
+#include <prometheus/family.h>
+#include <prometheus/gauge.h>
+#include <prometheus/histogram.h>
+#include <prometheus/registry.h>
+
+#include <string>
+
+#include "base/error.h"
+#include "engine/run_request.h"
+#include "engine/runner.h"
+#include "reactor/reactor.h"
+
+namespace lambdo::api {
+
+/// What GET /metrics shows, in the Prometheus text format. Counters are kept as runs end; gauges are read
+/// when asked.
+class Metrics {
+ public:
+  Metrics();
+
+  void run_finished(const engine::RunReport& report);
+  void run_failed(const Error& error);
+  /// The text; takes the state of the runner and of the loop as it is now.
+  std::string text(const engine::Runner& runner, const reactor::Reactor& reactor);
+
+ private:
+  void observe(const char* phase, const std::string& language, int64_t us);
+  void update_gauges(const engine::Runner& runner, const reactor::Reactor& reactor);
+
+  prometheus::Registry registry_;
+  prometheus::Family<prometheus::Histogram>& phases_;
+  prometheus::Family<prometheus::Counter>& runs_;
+  prometheus::Family<prometheus::Counter>& errors_;
+  prometheus::Family<prometheus::Gauge>& pool_;
+  prometheus::Family<prometheus::Gauge>& runner_;
+  prometheus::Family<prometheus::Gauge>& reactor_;
+};
+
+}  // namespace lambdo::api

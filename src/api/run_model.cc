@@ -1,0 +1,221 @@
+#include "api/run_model.h"
+
+#include <simdjson.h>
+
+#include <optional>
+#include <utility>
+
+#include "base/json.h"
+#include "base/text.h"
+
+namespace lambdo::api {
+
+using simdjson::dom::array;
+using simdjson::dom::element;
+using simdjson::dom::element_type;
+using simdjson::dom::object;
+
+static std::unexpected<Error> wrong(std::string_view field, std::string_view problem) {
+  return fail(Code::invalid_argument, std::string(field) + ": " + std::string(problem));
+}
+
+static std::string_view type_name(element value) {
+  switch (value.type()) {
+    case element_type::ARRAY:
+      return "an array";
+    case element_type::OBJECT:
+      return "an object";
+    case element_type::INT64:
+    case element_type::UINT64:
+    case element_type::DOUBLE:
+      return "a number";
+    case element_type::STRING:
+      return "a string";
+    case element_type::BOOL:
+      return "a boolean";
+    case element_type::NULL_VALUE:
+      return "null";
+  }
+  return "something else";
+}
+
+static std::unexpected<Error> wrong_type(std::string_view field, std::string_view wanted, element value) {
+  return wrong(field, "must be " + std::string(wanted) + ", not " + std::string(type_name(value)));
+}
+
+/// The member, or nothing where it is absent or null.
+static std::optional<element> member(object from, std::string_view name) {
+  element value;
+  if (from[name].get(value) != simdjson::SUCCESS || value.is_null()) return std::nullopt;
+  return value;
+}
+
+static Result<std::string> string_of(element value, std::string_view field) {
+  std::string_view text;
+  if (value.get(text) != simdjson::SUCCESS) return wrong_type(field, "a string", value);
+  return std::string(text);
+}
+
+static Result<std::string> string_member(object from, std::string_view name) {
+  const auto value = member(from, name);
+  if (!value) return std::string();
+  return string_of(*value, name);
+}
+
+/// The text under `name` as bytes; `encoding_name` beside it may say that it is base64.
+static Result<std::string> bytes_member(object from, std::string_view name, std::string_view encoding_name,
+                                        const std::string& prefix) {
+  const auto value = member(from, name);
+  if (!value) return wrong(prefix + std::string(name), "is missing");
+  std::string content = TRY(string_of(*value, prefix + std::string(name)));
+  const auto encoding = member(from, encoding_name);
+  if (!encoding) return content;
+  const std::string encoding_field = prefix + std::string(encoding_name);
+  const std::string spelt = TRY(string_of(*encoding, encoding_field));
+  if (spelt == "utf-8") return content;
+  if (spelt != "base64") return wrong(encoding_field, "must be \"utf-8\" or \"base64\"");
+  auto decoded = base64_decode(content);
+  if (!decoded) return wrong(prefix + std::string(name), "is not base64");
+  return std::move(*decoded);
+}
+
+static Result<> read_code(object body, engine::RunRequest& request) {
+  const auto value = member(body, "code");
+  if (!value) return wrong("code", "is missing; it is the list of files");
+  array files;
+  if (value->get(files) != simdjson::SUCCESS) return wrong_type("code", "an array of files", *value);
+  for (element entry : files) {
+    const std::string field = "code[" + std::to_string(request.code.size()) + "]";
+    object file;
+    if (entry.get(file) != simdjson::SUCCESS) return wrong_type(field, "an object", entry);
+    const auto name = member(file, "filename");
+    if (!name) return wrong(field + ".filename", "is missing");
+    engine::SourceFile source;
+    source.filename = TRY(string_of(*name, field + ".filename"));
+    source.content = TRY(bytes_member(file, "content", "encoding", field + "."));
+    request.code.push_back(std::move(source));
+  }
+  return {};
+}
+
+static Result<> read_args(object body, engine::RunRequest& request) {
+  const auto value = member(body, "args");
+  if (!value) return {};
+  array args;
+  if (value->get(args) != simdjson::SUCCESS) return wrong_type("args", "an array of strings", *value);
+  for (element argument : args) {
+    request.args.push_back(TRY(string_of(argument, "args[" + std::to_string(request.args.size()) + "]")));
+  }
+  return {};
+}
+
+static Result<> read_env(object body, engine::RunRequest& request) {
+  const auto value = member(body, "env");
+  if (!value) return {};
+  object variables;
+  if (value->get(variables) != simdjson::SUCCESS) return wrong_type("env", "an object of strings", *value);
+  for (const auto& [name, entry] : variables) {
+    request.environment.emplace_back(name, TRY(string_of(entry, "env." + std::string(name))));
+  }
+  return {};
+}
+
+static Result<std::optional<uint64_t>> limit(object limits, std::string_view name) {
+  const auto value = member(limits, name);
+  if (!value) return std::optional<uint64_t>();
+  uint64_t number = 0;
+  if (value->get(number) == simdjson::SUCCESS) return std::optional(number);
+  const std::string field = "limits." + std::string(name);
+  if (!value->is_number()) return wrong_type(field, "a positive whole number", *value);
+  return wrong(field, "must be a positive whole number");
+}
+
+static Result<> read_limits(object body, engine::RunRequest& request) {
+  const auto value = member(body, "limits");
+  if (!value) return {};
+  object limits;
+  if (value->get(limits) != simdjson::SUCCESS) return wrong_type("limits", "an object", *value);
+  request.limits.wall_ms = TRY(limit(limits, "wall_ms"));
+  request.limits.cpu_ms = TRY(limit(limits, "cpu_ms"));
+  request.limits.memory_mb = TRY(limit(limits, "memory_mb"));
+  request.limits.output_bytes = TRY(limit(limits, "output_bytes"));
+  request.limits.processes = TRY(limit(limits, "processes"));
+  return {};
+}
+
+static Result<OutputEncoding> read_output_encoding(object body) {
+  const std::string name = TRY(string_member(body, "output_encoding"));
+  if (name.empty() || name == "utf-8") return OutputEncoding::utf8;
+  if (name == "base64") return OutputEncoding::base64;
+  return wrong("output_encoding", "must be \"utf-8\" or \"base64\"");
+}
+
+Result<RunBody> parse_run_body(std::string_view json) {
+  simdjson::dom::parser parser;
+  element root;
+  if (const auto error = parser.parse(json.data(), json.size()).get(root); error != simdjson::SUCCESS) {
+    return wrong("body", std::string("is not JSON: ") + simdjson::error_message(error));
+  }
+  object body;
+  if (root.get(body) != simdjson::SUCCESS) return wrong_type("body", "a JSON object", root);
+  RunBody run;
+  if (!member(body, "language")) return wrong("language", "is missing");
+  run.request.language = TRY(string_member(body, "language"));
+  run.request.version = TRY(string_member(body, "version"));
+  if (member(body, "input")) run.request.input = TRY(bytes_member(body, "input", "input_encoding", ""));
+  run.request.entrypoint = TRY(string_member(body, "entrypoint"));
+  TRY(read_code(body, run.request));
+  TRY(read_args(body, run.request));
+  TRY(read_env(body, run.request));
+  TRY(read_limits(body, run.request));
+  run.output_encoding = TRY(read_output_encoding(body));
+  return run;
+}
+
+// ---- the answer
+
+static double to_ms(uint64_t us) {
+  return static_cast<double>(us) / 1000.0;
+}
+
+static void write_output(JsonWriter& json, std::string_view name, const std::string& bytes,
+                         OutputEncoding encoding) {
+  json.key(name).value(encoding == OutputEncoding::base64 ? base64_encode(bytes) : bytes);
+}
+
+static void write_step(JsonWriter& json, const engine::StepReport& step, OutputEncoding encoding) {
+  json.begin_object().field("command", step.command).field("exit_code", step.exit_code).key("signal");
+  if (step.signal == 0) {
+    json.null();
+  } else {
+    json.value(step.signal);
+  }
+  write_output(json, "stdout", step.standard_output, encoding);
+  write_output(json, "stderr", step.standard_error, encoding);
+  json.field("wall_ms", to_ms(step.wall_us))
+      .field("cpu_ms", to_ms(step.cpu_us))
+      .field("max_rss_kb", step.max_rss_kb);
+  json.field("timed_out", step.timed_out)
+      .field("oom_killed", step.oom_killed)
+      .field("truncated", step.truncated);
+  json.end_object();
+}
+
+std::string run_report_json(const engine::RunReport& report, OutputEncoding encoding) {
+  JsonWriter json;
+  json.begin_object().field("id", report.id).field("engine", report.engine);
+  json.field("language", report.language).field("version", report.version).field("status", report.status);
+  write_output(json, "stdout", report.standard_output, encoding);
+  write_output(json, "stderr", report.standard_error, encoding);
+  if (encoding == OutputEncoding::base64) json.field("output_encoding", "base64");
+  json.key("steps").begin_array();
+  for (const engine::StepReport& step : report.steps) write_step(json, step, encoding);
+  json.end_array();
+  json.key("timings").begin_object();
+  json.field("queue_us", report.timings.queue_us).field("acquire_us", report.timings.acquire_us);
+  json.field("execute_us", report.timings.execute_us).field("total_us", report.timings.total_us);
+  json.end_object().end_object();
+  return json.take();
+}
+
+}  // namespace lambdo::api

@@ -1,0 +1,53 @@
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "base/error.h"
+#include "cli/config.h"
+#include "engine/agent_client.h"
+#include "engine/engine.h"
+#include "engine/runner.h"
+#include "namespace/launcher.h"
+#include "reactor/reactor.h"
+
+namespace lambdo::cli {
+
+/// What must exist before any thread does: the chosen engine's helper process. First part of starting up.
+struct Foundation {
+  namespaces::LauncherProcess launcher;
+  std::string engine_warning;  ///< why `auto` did not take kvm; empty otherwise
+};
+
+/// Decides on the engine as the configuration wants it and starts its helper process. Fails where the
+/// configuration names an engine that this machine cannot carry, and where another server uses the state
+/// directory.
+Result<Foundation> lay_foundation(const Config& config);
+
+/// Everything between a request and its guest, in working order: engine, agents' connections, runner.
+class Runtime {
+ public:
+  /// `config` outlives the runtime.
+  Runtime(reactor::Reactor& reactor, const Config& config, Foundation foundation);
+  ~Runtime();
+
+  /// Prepares the languages and starts filling the pools.
+  reactor::Task<Result<>> start();
+  /// Waits for the runs that have been taken, then leaves nothing behind.
+  reactor::Task<> stop();
+
+  [[nodiscard]] engine::Runner& runner() { return *runner_; }
+  /// The engine's and our own, for the log and /health.
+  [[nodiscard]] std::vector<std::string> warnings() const;
+
+ private:
+  reactor::Reactor& reactor_;
+  const Config& config_;
+  std::string engine_warning_;
+  namespaces::Launcher launcher_;
+  std::unique_ptr<engine::Engine> engine_;
+  engine::AgentRuntime agents_;
+  std::unique_ptr<engine::Runner> runner_;
+};
+
+}  // namespace lambdo::cli

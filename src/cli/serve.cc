@@ -1,0 +1,173 @@
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+
+#include <algorithm>
+#include <csignal>
+#include <cstdio>
+#include <memory>
+#include <string>
+#include <utility>
+
+#include "api/handlers.h"
+#include "base/log.h"
+#include "base/text.h"
+#include "cli/commands.h"
+#include "cli/config.h"
+#include "cli/runtime.h"
+#include "http/server.h"
+#include "reactor/operations.h"
+#include "reactor/scope.h"
+#include "reactor/timer.h"
+
+namespace lambdo::cli {
+
+namespace {
+
+using reactor::Task;
+
+/// SIGINT and SIGTERM as something that can be read; blocked for all threads that come after.
+Result<Fd> signal_descriptor() {
+  sigset_t signals;
+  ::sigemptyset(&signals);
+  ::sigaddset(&signals, SIGINT);
+  ::sigaddset(&signals, SIGTERM);
+  if (::sigprocmask(SIG_BLOCK, &signals, nullptr) < 0) return fail_errno("sigprocmask");
+  // A client that goes away must not end the server.
+  ::signal(SIGPIPE, SIG_IGN);
+  const int fd = ::signalfd(-1, &signals, SFD_CLOEXEC);
+  if (fd < 0) return fail_errno("signalfd");
+  return Fd(fd);
+}
+
+/// Every connection and guest takes descriptors: as many as the administrator allows.
+void raise_descriptor_limit() {
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) < 0) return;
+  limit.rlim_cur = limit.rlim_max;
+  ::setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+/// Leaves only the languages that the command line names.
+Result<> keep_languages(Config& config, const std::vector<std::string>& names) {
+  if (names.empty()) return {};
+  for (const std::string& name : names) {
+    const auto known = [&](const engine::Language& language) {
+      return equals_ignoring_case(language.name, name);
+    };
+    if (std::ranges::none_of(config.languages, known)) {
+      return fail(Code::not_found, "--languages: the configuration has no language \"" + name + "\"");
+    }
+  }
+  std::erase_if(config.languages, [&](const engine::Language& language) {
+    return std::ranges::none_of(
+        names, [&](const std::string& name) { return equals_ignoring_case(language.name, name); });
+  });
+  return {};
+}
+
+Result<Config> effective_config(const ServeOptions& options) {
+  Config config = TRY(load_config(options.config_path));
+  if (options.port) config.api.web_port = *options.port;
+  if (options.state_dir) config.state_dir = *options.state_dir;
+  if (options.log_level) config.log.level = *options.log_level;
+  TRY(keep_languages(config, options.languages));
+  return config;
+}
+
+http::ServerOptions server_options(const Config& config) {
+  http::ServerOptions options;
+  options.host = config.api.web_host;
+  options.port = config.api.web_port;
+  options.max_connections = config.http.max_connections;
+  options.max_header_bytes = config.http.max_header_bytes;
+  options.max_body_bytes = config.http.max_body_bytes;
+  options.header_timeout_ms = static_cast<int64_t>(config.http.header_timeout_ms);
+  options.body_timeout_ms = static_cast<int64_t>(config.http.body_timeout_ms);
+  options.idle_timeout_ms = static_cast<int64_t>(config.http.idle_timeout_ms);
+  options.write_timeout_ms = static_cast<int64_t>(config.http.write_timeout_ms);
+  return options;
+}
+
+Task<Result<int>> next_signal(reactor::Reactor& reactor, int fd, reactor::CancelToken token) {
+  signalfd_siginfo info{};
+  const auto count =
+      CO_TRY(co_await reactor::ReadOp(reactor, fd, std::as_writable_bytes(std::span(&info, 1)), token));
+  if (count != sizeof info) co_return fail(Code::io, "signalfd: short read");
+  co_return static_cast<int>(info.ssi_signo);
+}
+
+/// A second signal while draining: what still runs is given up at once.
+Task<> hurry_on_signal(reactor::Reactor& reactor, int fd, http::Server& server, reactor::CancelToken token) {
+  if (!co_await next_signal(reactor, fd, token)) co_return;
+  log::warning("second signal: giving up the runs that are left");
+  co_await server.stop(reactor.now_ns());
+}
+
+Task<> drain(reactor::Reactor& reactor, const Config& config, int signals, Runtime& runtime,
+             http::Server& server) {
+  runtime.runner().refuse_new_runs();
+  reactor::Scope hurry(reactor);
+  hurry.spawn(hurry_on_signal(reactor, signals, server, hurry.token()));
+  co_await server.stop(reactor.now_ns() + static_cast<int64_t>(config.runner.drain_timeout_ms) * 1'000'000);
+  hurry.cancel();
+  co_await hurry.join();
+}
+
+Task<Result<>> serve_until_signal(reactor::Reactor& reactor, const Config& config, int signals,
+                                  Runtime& runtime) {
+  CO_TRY(co_await runtime.start());
+  for (const std::string& warning : runtime.warnings()) log::warning(warning);
+  api::Api api(reactor, runtime.runner(), runtime.warnings());
+  http::Server server(reactor, api.router(), server_options(config));
+  CO_TRY(server.listen());
+  log::info("listening", {{"host", config.api.web_host},
+                          {"port", server.port()},
+                          {"engine", runtime.runner().engine().name()},
+                          {"languages", config.languages.size()},
+                          {"version", LAMBDO_VERSION}});
+  reactor::Scope scope(reactor);
+  scope.spawn(server.serve());
+  const auto signal = co_await next_signal(reactor, signals, {});
+  log::info("stopping", {{"signal", signal.value_or(0)}, {"running", runtime.runner().running()}});
+  co_await drain(reactor, config, signals, runtime, server);
+  co_await scope.join();
+  co_return Result<>{};
+}
+
+Task<Result<>> serve_and_clean_up(reactor::Reactor& reactor, const Config& config, int signals,
+                                  Runtime& runtime) {
+  const Result<> served = co_await serve_until_signal(reactor, config, signals, runtime);
+  co_await runtime.stop();
+  co_return served;
+}
+
+Result<> serve_config(const Config& config) {
+  raise_descriptor_limit();
+  const Fd signals = TRY(signal_descriptor());
+  // Before the first thread: the launcher is forked here.
+  Foundation foundation = TRY(lay_foundation(config));
+  auto reactor = TRY(reactor::Reactor::create());
+  Runtime runtime(*reactor, config, std::move(foundation));
+  TRY(reactor->run(serve_and_clean_up(*reactor, config, signals.get(), runtime)));
+  log::info("stopped");
+  return {};
+}
+
+}  // namespace
+
+int serve(const ServeOptions& options) {
+  const auto config = effective_config(options);
+  if (!config) {
+    std::fprintf(stderr, "%s\n", config.error().message.c_str());
+    return kExitFailure;
+  }
+  log::configure(config->log.level, config->log.format);
+  for (const std::string& warning : config->warnings) log::warning(warning);
+  if (const auto served = serve_config(*config); !served) {
+    log::error("cannot serve", {{"error", served.error().message}, {"code", code_name(served.error().code)}});
+    return kExitFailure;
+  }
+  return kExitOk;
+}
+
+}  // namespace lambdo::cli

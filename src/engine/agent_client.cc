@@ -1,0 +1,161 @@
+#include "engine/agent_client.h"
+
+#include <fcntl.h>
+#include <grpcpp/create_channel_posix.h>
+#include <grpcpp/grpcpp.h>
+
+#include <string>
+#include <thread>
+
+#include "base/check.h"
+#include "lambdo.grpc.pb.h"
+
+namespace lambdo::engine {
+
+// More than the largest output caps that a configuration can set, for several steps: a larger answer is no
+// honest one.
+static constexpr int kMaxResponseBytes = 256 << 20;
+
+namespace {
+
+Error error_of(const grpc::Status& status) {
+  std::string message = "agent: " + status.error_message();
+  switch (status.error_code()) {
+    case grpc::StatusCode::CANCELLED:
+      return {Code::cancelled, 0, std::move(message)};
+    case grpc::StatusCode::INVALID_ARGUMENT:
+      return {Code::invalid_argument, 0, std::move(message)};
+    case grpc::StatusCode::UNAVAILABLE:
+      return {Code::agent_lost, 0, std::move(message)};
+    case grpc::StatusCode::RESOURCE_EXHAUSTED:
+      return {Code::resource_exhausted, 0, std::move(message)};
+    default:
+      return {Code::agent_protocol, 0, std::move(message)};
+  }
+}
+
+/// What the completion queue's thread sees of a call.
+class Completion {
+ public:
+  /// On the reactor: the call has finished.
+  virtual void finish() = 0;
+
+ protected:
+  ~Completion() = default;
+};
+
+/// One unary call, awaited once. Cancelling asks gRPC to stop; the completion still comes through the queue.
+template <typename Response>
+class UnaryCall final : public Completion, private reactor::CancelHook {
+ public:
+  UnaryCall(reactor::Reactor& reactor, reactor::CancelToken token) : reactor_(&reactor), token_(token) {}
+
+  grpc::ClientContext& context() { return context_; }
+  void start(std::unique_ptr<grpc::ClientAsyncResponseReader<Response>> reader) {
+    reader_ = std::move(reader);
+    reader_->Finish(&response_, &status_, static_cast<Completion*>(this));
+  }
+
+  [[nodiscard]] bool await_ready() const noexcept { return false; }
+  void await_suspend(std::coroutine_handle<> awaiting) {
+    waiter_.handle = awaiting;
+    if (token_.cancelled()) {
+      context_.TryCancel();
+    } else if (token_.source() != nullptr) {
+      hook(*token_.source());
+    }
+  }
+  Result<Response> await_resume() {
+    if (!status_.ok()) return std::unexpected(error_of(status_));
+    return std::move(response_);
+  }
+
+ private:
+  void finish() override {
+    unhook();
+    reactor_->resume_later(waiter_);
+  }
+  void on_cancel() override { context_.TryCancel(); }
+
+  reactor::Reactor* reactor_;
+  reactor::CancelToken token_;
+  reactor::Waiter waiter_;
+  grpc::ClientContext context_;
+  Response response_;
+  grpc::Status status_;
+  std::unique_ptr<grpc::ClientAsyncResponseReader<Response>> reader_;
+};
+
+}  // namespace
+
+struct AgentRuntime::State {
+  explicit State(reactor::Reactor& owner) : reactor(owner), thread([this] { pump(); }) {}
+
+  void pump() {
+    void* tag = nullptr;
+    bool ok = false;
+    while (queue.Next(&tag, &ok)) {
+      // `ok` is always true for Finish of a unary call: the outcome is in its status
+      // (grpc::CompletionQueue::Next).
+      reactor.mailbox().post([tag] { static_cast<Completion*>(tag)->finish(); });
+    }
+  }
+
+  reactor::Reactor& reactor;
+  grpc::CompletionQueue queue;
+  std::thread thread;
+};
+
+AgentRuntime::AgentRuntime(reactor::Reactor& reactor) : state_(std::make_unique<State>(reactor)) {}
+
+AgentRuntime::~AgentRuntime() {
+  state_->queue.Shutdown();
+  state_->thread.join();
+}
+
+struct AgentConnection::State {
+  std::shared_ptr<grpc::Channel> channel;
+  std::unique_ptr<grpc_definitions::LambdoAgentService::Stub> stub;
+};
+
+AgentConnection::AgentConnection(AgentRuntime& runtime, std::unique_ptr<State> state)
+    : runtime_(&runtime), state_(std::move(state)) {}
+AgentConnection::~AgentConnection() = default;
+
+Result<std::unique_ptr<AgentConnection>> AgentConnection::create(AgentRuntime& runtime, Fd socket) {
+  const int flags = ::fcntl(socket.get(), F_GETFL);
+  if (flags < 0 || ::fcntl(socket.get(), F_SETFL, flags | O_NONBLOCK) < 0)
+    return fail_errno("fcntl agent socket");
+  grpc::ChannelArguments arguments;
+  arguments.SetMaxReceiveMessageSize(kMaxResponseBytes);
+  arguments.SetMaxSendMessageSize(-1);
+  // Every guest has a connection of its own: nothing to be found in the global pool of subchannels.
+  arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
+  arguments.SetInt(GRPC_ARG_ENABLE_RETRIES, 0);
+  auto state = std::make_unique<State>();
+  state->channel = grpc::CreateCustomInsecureChannelFromFd("lambdo-agent", socket.release(), arguments);
+  state->stub = grpc_definitions::LambdoAgentService::NewStub(state->channel);
+  return std::unique_ptr<AgentConnection>(new AgentConnection(runtime, std::move(state)));
+}
+
+reactor::Task<Result<>> AgentConnection::wait_ready(reactor::CancelToken token) {
+  AgentRuntime::State& runtime = *runtime_->state_;
+  const grpc_definitions::Empty request;
+  UnaryCall<grpc_definitions::StatusMessage> call(runtime.reactor, token);
+  call.start(state_->stub->AsyncStatus(&call.context(), request, &runtime.queue));
+  const auto status = CO_TRY(co_await call);
+  if (status.code() != grpc_definitions::READY) {
+    co_return fail(Code::agent_protocol, "agent: says it is not ready before its first run");
+  }
+  co_return Result<>{};
+}
+
+reactor::Task<Result<grpc_definitions::ExecuteResponse>> AgentConnection::execute(
+    const grpc_definitions::ExecuteRequest& request, reactor::CancelToken token) {
+  AgentRuntime::State& runtime = *runtime_->state_;
+  UnaryCall<grpc_definitions::ExecuteResponse> call(runtime.reactor, token);
+  call.start(state_->stub->AsyncExecute(&call.context(), request, &runtime.queue));
+  co_return co_await call;
+}
+
+}  // namespace lambdo::engine

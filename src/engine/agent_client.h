@@ -1,0 +1,57 @@
+#pragma once
+
+#include <memory>
+
+#include "base/error.h"
+#include "base/fd.h"
+#include "reactor/cancel.h"
+#include "reactor/reactor.h"
+#include "reactor/task.h"
+
+namespace grpc_definitions {
+class ExecuteRequest;
+class ExecuteResponse;
+}  // namespace grpc_definitions
+
+namespace lambdo::engine {
+
+/// The gRPC completion queue and its one thread. Completions reach the reactor through its mailbox. Outlives
+/// all connections; nothing may fork after it has been made.
+class AgentRuntime {
+ public:
+  explicit AgentRuntime(reactor::Reactor& reactor);
+  ~AgentRuntime();
+  AgentRuntime(const AgentRuntime&) = delete;
+  AgentRuntime& operator=(const AgentRuntime&) = delete;
+
+ private:
+  friend class AgentConnection;
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+/// The connection to one guest's agent (LambdoAgentService of proto/lambdo.proto). What comes from it is the
+/// guest's word and hostile: sizes are capped here, values are validated by who uses them.
+class AgentConnection {
+ public:
+  /// Takes over a connected stream socket.
+  static Result<std::unique_ptr<AgentConnection>> create(AgentRuntime& runtime, Fd socket);
+  ~AgentConnection();
+
+  /// Waits until the agent says that it is ready.
+  reactor::Task<Result<>> wait_ready(reactor::CancelToken token);
+  /// Runs the request's steps. `request` lives until this returns. Errors: agent_lost where the connection
+  /// broke, agent_protocol where the answer is no answer, invalid_argument and resource_exhausted as the
+  /// agent says, cancelled with the token.
+  reactor::Task<Result<grpc_definitions::ExecuteResponse>> execute(
+      const grpc_definitions::ExecuteRequest& request, reactor::CancelToken token);
+
+ private:
+  struct State;
+  AgentConnection(AgentRuntime& runtime, std::unique_ptr<State> state);
+
+  AgentRuntime* runtime_;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace lambdo::engine

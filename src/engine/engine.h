@@ -1,0 +1,58 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/error.h"
+#include "base/fd.h"
+#include "engine/language.h"
+#include "reactor/cancel.h"
+#include "reactor/task.h"
+
+namespace lambdo::engine {
+
+/// What a guest has used up to now.
+struct GuestUsage {
+  uint64_t oom_kills = 0;  ///< processes that the kernel killed because the guest's memory limit was reached
+  uint64_t memory_peak_bytes = 0;
+  uint64_t cpu_us = 0;
+};
+
+/// One sandbox or VM: started for one run, used once, destroyed. `destroy` must have returned before it dies.
+class Guest {
+ public:
+  virtual ~Guest() = default;
+  /// The host's end of the connection to its agent; once.
+  virtual Fd take_agent_socket() = 0;
+  /// False once it has ended by itself.
+  [[nodiscard]] virtual bool alive() const = 0;
+  /// What it said before it ended, for errors and logs; waits a moment for that end. Empty where there is
+  /// nothing.
+  virtual reactor::Task<std::string> last_words() = 0;
+  /// Changes memory_mb and processes from what the language says, before the run.
+  virtual reactor::Task<Result<>> apply_limits(Limits limits) = 0;
+  virtual reactor::Task<Result<GuestUsage>> usage() = 0;
+  /// Kills all that runs in it and waits until nothing of it is left on the machine.
+  virtual reactor::Task<Result<GuestUsage>> destroy() = 0;
+};
+
+/// A way of making guests. All calls on the reactor.
+class Engine {
+ public:
+  virtual ~Engine() = default;
+  /// "namespace" or "kvm".
+  [[nodiscard]] virtual std::string_view name() const = 0;
+  /// What an operator should know about it on this machine, one sentence each.
+  [[nodiscard]] virtual std::vector<std::string> warnings() const = 0;
+  /// Once, before guests: says what each language's guests are made of. `languages` outlives the engine.
+  virtual reactor::Task<Result<>> prepare(const std::vector<Language>& languages) = 0;
+  /// Starts a guest for the language with this index. Its agent may still be starting when this returns.
+  virtual reactor::Task<Result<std::unique_ptr<Guest>>> create_guest(size_t language) = 0;
+  /// Leaves nothing behind. All guests must be destroyed.
+  virtual reactor::Task<> stop() = 0;
+};
+
+}  // namespace lambdo::engine

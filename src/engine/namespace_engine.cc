@@ -1,0 +1,138 @@
+#include "engine/namespace_engine.h"
+
+#include <sys/socket.h>
+#include <sys/wait.h>
+
+#include <utility>
+
+#include "base/log.h"
+#include "base/syscalls.h"
+#include "reactor/event.h"
+#include "reactor/timer.h"
+
+namespace lambdo::engine {
+
+// How long after a guest's connection broke the launcher's word on its end is waited for.
+static constexpr int64_t kLastWordsMs = 250;
+
+// Tasks in a sandbox's cgroup that are not the program's: bubblewrap, the agent, its executor and gRPC's
+// threads.
+static constexpr uint64_t kOwnTasks = 24;
+
+class NamespaceEngine::NamespaceGuest final : public Guest {
+ public:
+  NamespaceGuest(NamespaceEngine& engine, namespaces::SandboxId id, Fd agent_socket)
+      : engine_(engine), id_(id), agent_socket_(std::move(agent_socket)), ended_(engine.reactor_) {
+    engine_.guests_.emplace(id_, this);
+  }
+  ~NamespaceGuest() override { engine_.guests_.erase(id_); }
+
+  Fd take_agent_socket() override { return std::move(agent_socket_); }
+  [[nodiscard]] bool alive() const override { return !ended_.is_set(); }
+
+  reactor::Task<std::string> last_words() override {
+    reactor::Deadline deadline(engine_.reactor_, engine_.reactor_.now_ns() + kLastWordsMs * 1'000'000);
+    (void)co_await ended_.wait(deadline.token());
+    co_return last_words_;
+  }
+
+  reactor::Task<Result<>> apply_limits(Limits limits) override {
+    return engine_.launcher_.set_limits(id_, limits.memory_mb, limits.processes + kOwnTasks);
+  }
+
+  reactor::Task<Result<GuestUsage>> usage() override {
+    const auto usage = CO_TRY(co_await engine_.launcher_.usage(id_));
+    co_return GuestUsage{usage.oom_kills, usage.memory_peak_bytes, usage.cpu_us};
+  }
+
+  reactor::Task<Result<GuestUsage>> destroy() override {
+    const auto usage = CO_TRY(co_await engine_.launcher_.destroy(id_));
+    co_return GuestUsage{usage.oom_kills, usage.memory_peak_bytes, usage.cpu_us};
+  }
+
+  void ended(std::string last_words) {
+    last_words_ = std::move(last_words);
+    ended_.set();
+  }
+
+ private:
+  NamespaceEngine& engine_;
+  namespaces::SandboxId id_;
+  Fd agent_socket_;
+  reactor::Event ended_;
+  std::string last_words_;
+};
+
+NamespaceEngine::NamespaceEngine(reactor::Reactor& reactor, namespaces::Launcher& launcher,
+                                 std::string agent_path)
+    : reactor_(reactor), launcher_(launcher), agent_path_(std::move(agent_path)) {
+  launcher_.observe(this);
+}
+
+NamespaceEngine::~NamespaceEngine() {
+  launcher_.observe(nullptr);
+}
+
+std::vector<std::string> NamespaceEngine::warnings() const {
+  std::vector<std::string> warnings = {
+      "the namespace engine isolates programs with the host's kernel (namespaces, seccomp, cgroups), which "
+      "is weaker than "
+      "a virtual machine"};
+  const auto& more = launcher_.report().warnings;
+  warnings.insert(warnings.end(), more.begin(), more.end());
+  return warnings;
+}
+
+reactor::Task<Result<>> NamespaceEngine::prepare(const std::vector<Language>& languages) {
+  for (size_t i = 0; i < languages.size(); ++i) {
+    const Language& language = languages[i];
+    const std::string field = "languages[" + std::to_string(i) + "] (" + language.name + ")";
+    if (language.rootfs.empty()) {
+      co_return fail(Code::invalid_argument, field + ": the namespace engine needs a rootfs; set languages[" +
+                                                 std::to_string(i) +
+                                                 "].rootfs to a folder with a root file system");
+    }
+    namespaces::SandboxSpec spec;
+    spec.name = language.name;
+    spec.rootfs = language.rootfs;
+    spec.agent_path = agent_path_;
+    spec.environment = language.environment;
+    spec.memory_mb = language.limits.memory_mb;
+    spec.processes = language.limits.processes + kOwnTasks;
+    spec.disk_mb = language.limits.disk_mb;
+    auto kind = co_await launcher_.define(std::move(spec));
+    if (!kind) co_return std::unexpected(std::move(kind).error().with_context(field));
+    kinds_.push_back(*kind);
+  }
+  co_return Result<>{};
+}
+
+reactor::Task<Result<std::unique_ptr<Guest>>> NamespaceEngine::create_guest(size_t language) {
+  auto [host_end, guest_end] = CO_TRY(sys::socketpair(SOCK_STREAM));
+  auto id = co_await launcher_.launch(kinds_.at(language), std::move(guest_end));
+  if (!id) co_return std::unexpected(std::move(id).error().with_code(Code::engine_failed));
+  co_return std::make_unique<NamespaceGuest>(*this, *id, std::move(host_end));
+}
+
+reactor::Task<> NamespaceEngine::stop() {
+  co_await launcher_.stop();
+}
+
+static std::string describe(const namespaces::SandboxExit& exit) {
+  std::string text = "the sandbox ended by itself";
+  if (WIFEXITED(exit.wait_status)) text += " with exit code " + std::to_string(WEXITSTATUS(exit.wait_status));
+  if (WIFSIGNALED(exit.wait_status)) text += " by signal " + std::to_string(WTERMSIG(exit.wait_status));
+  return exit.output.empty() ? text : text + ": " + exit.output;
+}
+
+void NamespaceEngine::sandbox_exited(const namespaces::SandboxExit& exit) {
+  const auto found = guests_.find(exit.sandbox);
+  if (found != guests_.end()) found->second->ended(describe(exit));
+}
+
+void NamespaceEngine::launcher_lost(const Error& error) {
+  log::error("the launcher process is gone; no guest can be started any more", {{"error", error.message}});
+  for (auto& [id, guest] : guests_) guest->ended(error.message);
+}
+
+}  // namespace lambdo::engine

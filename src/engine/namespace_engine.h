@@ -1,0 +1,39 @@
+#pragma once
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "engine/engine.h"
+#include "namespace/launcher.h"
+
+namespace lambdo::engine {
+
+/// Guests in Linux namespaces, by bubblewrap: for machines whose KVM cannot run a stock kernel. The guest
+/// shares the host's kernel, so the wall around it is as thin as that kernel's system call interface, and the
+/// engine says so.
+class NamespaceEngine final : public Engine, private namespaces::LauncherObserver {
+ public:
+  /// `launcher` outlives the engine; `agent_path` is the static agent binary on the host.
+  NamespaceEngine(reactor::Reactor& reactor, namespaces::Launcher& launcher, std::string agent_path);
+  ~NamespaceEngine() override;
+
+  [[nodiscard]] std::string_view name() const override { return "namespace"; }
+  [[nodiscard]] std::vector<std::string> warnings() const override;
+  reactor::Task<Result<>> prepare(const std::vector<Language>& languages) override;
+  reactor::Task<Result<std::unique_ptr<Guest>>> create_guest(size_t language) override;
+  reactor::Task<> stop() override;
+
+ private:
+  class NamespaceGuest;
+  void sandbox_exited(const namespaces::SandboxExit& exit) override;
+  void launcher_lost(const Error& error) override;
+
+  reactor::Reactor& reactor_;
+  namespaces::Launcher& launcher_;
+  std::string agent_path_;
+  std::vector<uint32_t> kinds_;  // the launcher's handle of each language
+  std::map<namespaces::SandboxId, NamespaceGuest*> guests_;
+};
+
+}  // namespace lambdo::engine

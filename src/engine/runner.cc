@@ -1,0 +1,228 @@
+#include "engine/runner.h"
+
+#include <sys/random.h>
+
+#include <array>
+#include <cstdio>
+#include <utility>
+
+#include "base/check.h"
+#include "base/log.h"
+#include "lambdo.pb.h"
+#include "reactor/timer.h"
+
+namespace lambdo::engine {
+
+// The agent ends a run at its deadline by itself and reports what there was; this long after, the host ends
+// the guest.
+static constexpr int64_t kDeadlineGraceMs = 50;
+
+struct Runner::Run {
+  RunRequest request;
+  std::string id;
+  size_t language = 0;
+  Limits limits;
+  int64_t received_ns = 0;
+  RunTimings timings;
+};
+
+static int64_t to_us(int64_t ns) {
+  return ns / 1000;
+}
+
+Runner::Runner(reactor::Reactor& reactor, Engine& engine, AgentRuntime& agents,
+               const std::vector<Language>& languages, RunnerOptions options)
+    : reactor_(reactor),
+      engine_(engine),
+      languages_(languages),
+      options_(options),
+      slots_(reactor, options.starting_guests),
+      place_freed_(reactor),
+      all_ended_(reactor) {
+  for (size_t i = 0; i < languages.size(); ++i) {
+    pools_.push_back(std::make_unique<WarmPool>(
+        reactor, engine, agents, slots_,
+        WarmPool::Options{i, languages[i].name, languages[i].warm, options.start_timeout_ms}));
+  }
+  // Ids are unique over restarts: a random part, then a counter.
+  CHECK(::getrandom(&id_prefix_, sizeof id_prefix_, 0) == sizeof id_prefix_);
+}
+
+Runner::~Runner() {
+  CHECK(inside_ == 0);
+}
+
+void Runner::start() {
+  for (auto& pool : pools_) pool->refill();
+}
+
+std::string Runner::next_id() {
+  std::array<char, 32> text{};
+  std::snprintf(text.data(), text.size(), "%08x-%06llx", static_cast<unsigned>(id_prefix_),
+                static_cast<unsigned long long>(++id_counter_));
+  return text.data();
+}
+
+reactor::Task<Result<RunReport>> Runner::run(RunRequest request, reactor::CancelToken token) {
+  Run run{.request = std::move(request),
+          .id = next_id(),
+          .limits = {},
+          .received_ns = reactor_.now_ns(),
+          .timings = {}};
+  CO_TRY(validate(run.request));
+  run.language = CO_TRY(find_language(languages_, run.request));
+  run.limits = CO_TRY(effective_limits(languages_[run.language], run.request.limits, options_.max_limits));
+  ++inside_;
+  Result<> admitted = co_await admit(run, token);
+  Result<RunReport> report = std::unexpected(Error{});
+  if (admitted) {
+    report = co_await run_admitted(run, token);
+    release_place();
+  } else {
+    report = std::unexpected(std::move(admitted).error());
+  }
+  if (--inside_ == 0) all_ended_.notify_all();
+  const std::string& language = languages_[run.language].name;
+  if (report) {
+    report->timings.total_us = to_us(reactor_.now_ns() - run.received_ns);
+    log::info("run finished", {{"run", run.id},
+                               {"language", language},
+                               {"status", report->status},
+                               {"queue_us", report->timings.queue_us},
+                               {"acquire_us", report->timings.acquire_us},
+                               {"execute_us", report->timings.execute_us},
+                               {"total_us", report->timings.total_us}});
+  } else {
+    log::warning("run failed", {{"run", run.id},
+                                {"language", language},
+                                {"code", code_name(report.error().code)},
+                                {"error", report.error().message}});
+  }
+  co_return report;
+}
+
+reactor::Task<Result<>> Runner::admit(Run& run, reactor::CancelToken token) {
+  if (draining_) co_return fail(Code::shutting_down, "the server is shutting down");
+  if (running_ >= options_.max_running) {
+    if (queued_ >= options_.queue_length) {
+      co_return fail(Code::overloaded,
+                     "all " + std::to_string(options_.max_running) + " places and the queue of " +
+                         std::to_string(options_.queue_length) + " are taken; try again later");
+    }
+    reactor::Deadline deadline(reactor_, run.received_ns + options_.queue_timeout_ms * 1'000'000, token);
+    ++queued_;
+    // release_place() hands its place over, so whoever is woken has one.
+    const Result<> woken = co_await place_freed_.wait(deadline.token());
+    --queued_;
+    if (!woken && deadline.passed()) {
+      co_return fail(Code::overloaded, "no place became free within " +
+                                           std::to_string(options_.queue_timeout_ms) +
+                                           " ms; try again later");
+    }
+    if (!woken) co_return woken;
+  } else {
+    ++running_;
+  }
+  run.timings.queue_us = to_us(reactor_.now_ns() - run.received_ns);
+  co_return Result<>{};
+}
+
+void Runner::release_place() {
+  if (place_freed_.has_waiters()) {
+    place_freed_.notify_one();
+  } else {
+    --running_;
+  }
+}
+
+reactor::Task<Result<RunReport>> Runner::run_admitted(Run& run, reactor::CancelToken token) {
+  WarmPool& pool = *pools_[run.language];
+  const Language& language = languages_[run.language];
+  const int64_t acquire_start_ns = reactor_.now_ns();
+  ReadyGuest guest = CO_TRY(co_await pool.acquire(token));
+  run.timings.acquire_us = to_us(reactor_.now_ns() - acquire_start_ns);
+  Result<RunReport> report = co_await execute(run, guest, token);
+  pool.dispose(std::move(guest));
+  pool.refill();
+  if (!report) co_return report;
+  report->id = run.id;
+  report->engine = engine_.name();
+  report->language = language.name;
+  report->version = language.version;
+  report->timings = run.timings;
+  for (size_t i = 0; i < report->steps.size(); ++i) {
+    if (!language.steps[i].output_debug) continue;
+    log::info("step output", {{"run", run.id},
+                              {"step", i},
+                              {"stdout", report->steps[i].standard_output},
+                              {"stderr", report->steps[i].standard_error}});
+  }
+  co_return report;
+}
+
+reactor::Task<Result<RunReport>> Runner::execute(Run& run, ReadyGuest& guest, reactor::CancelToken token) {
+  const Language& language = languages_[run.language];
+  const int64_t start_ns = reactor_.now_ns();
+  if (run.limits.memory_mb != language.limits.memory_mb ||
+      run.limits.processes != language.limits.processes) {
+    CO_TRY(co_await guest.guest->apply_limits(run.limits));
+  }
+  const auto request = build_execute_request(run.request, language, run.limits, run.id);
+  const auto allowed_ms = static_cast<int64_t>(run.limits.wall_ms) + kDeadlineGraceMs;
+  reactor::Deadline deadline(reactor_, start_ns + allowed_ms * 1'000'000, token);
+  auto response = co_await guest.agent->execute(request, deadline.token());
+  run.timings.execute_us = to_us(reactor_.now_ns() - start_ns);
+  if (!response) {
+    if (deadline.passed()) co_return timeout_report(language, run.limits);
+    if (response.error().code == Code::agent_lost) {
+      co_return co_await explain_lost_agent(run, guest, std::move(response).error());
+    }
+    if (response.error().code == Code::resource_exhausted) {
+      co_return std::unexpected(std::move(response).error().with_code(Code::payload_too_large));
+    }
+    co_return std::unexpected(std::move(response).error());
+  }
+  auto report = CO_TRY(read_execute_response(std::move(*response), language, run.limits));
+  StepReport& last = report.steps.back();
+  if (last.exit_code != 0 && !last.timed_out) {
+    // Which process the kernel chose is not known here: it was one of this step's, the only thing that ran.
+    const auto usage = co_await guest.guest->usage();
+    last.oom_killed = usage && usage->oom_kills > 0;
+  }
+  co_return report;
+}
+
+reactor::Task<Result<RunReport>> Runner::explain_lost_agent(Run& run, ReadyGuest& guest, Error error) {
+  const auto usage = co_await guest.guest->usage();
+  if (!usage || usage->oom_kills == 0) {
+    const std::string last_words = co_await guest.guest->last_words();
+    if (!last_words.empty()) error.message = last_words;
+    co_return std::unexpected(std::move(error).with_context("the guest ended before its program did"));
+  }
+  // The kernel took the agent along when memory ran out: the program's end is known all the same.
+  RunReport report = killed_report(languages_[run.language]);
+  report.steps.back().oom_killed = true;
+  co_return report;
+}
+
+void Runner::refuse_new_runs() {
+  draining_ = true;
+}
+
+reactor::Task<> Runner::stop() {
+  draining_ = true;
+  while (inside_ > 0) (void)co_await all_ended_.wait();
+  for (auto& pool : pools_) co_await pool->stop();
+}
+
+std::vector<PoolStatus> Runner::pools() const {
+  std::vector<PoolStatus> status;
+  for (size_t i = 0; i < pools_.size(); ++i) {
+    const WarmPool& pool = *pools_[i];
+    status.push_back({languages_[i].name, languages_[i].version, pool.ready(), pool.starting(), pool.target(),
+                      pool.started_total(), pool.failed_total()});
+  }
+  return status;
+}
+
+}  // namespace lambdo::engine

@@ -1,0 +1,95 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/error.h"
+#include "engine/agent_client.h"
+#include "engine/engine.h"
+#include "engine/run_request.h"
+#include "engine/warm_pool.h"
+#include "reactor/event.h"
+#include "reactor/reactor.h"
+#include "reactor/task.h"
+
+namespace lambdo::engine {
+
+struct RunnerOptions {
+  size_t max_running = 8;      ///< runs that hold a guest at one time
+  size_t queue_length = 1024;  ///< runs that wait for one of those places
+  int64_t queue_timeout_ms = 30'000;
+  int64_t start_timeout_ms = 30'000;
+  size_t starting_guests = 4;  ///< at one time, over all languages
+  Limits max_limits;
+};
+
+/// Numbers of one language's pool at this moment.
+struct PoolStatus {
+  std::string language;
+  std::string version;
+  size_t ready;
+  size_t starting;
+  size_t target;
+  uint64_t started_total;
+  uint64_t failed_total;
+};
+
+/// Takes runs from request to report: admission, a guest, execution under a deadline, and the guest's end.
+///
+///   queued -> leased -> executing -> reported -> done
+///
+/// `run` returns at `reported`; the guest is destroyed in the background.
+class Runner {
+ public:
+  /// All references outlive the runner.
+  Runner(reactor::Reactor& reactor, Engine& engine, AgentRuntime& agents,
+         const std::vector<Language>& languages, RunnerOptions options);
+  ~Runner();
+
+  /// Starts filling the warm pools.
+  void start();
+  /// Runs one program. `token` cancelled means that nobody wants the result any more: the guest is killed at
+  /// once. Errors: invalid_argument, not_found (language); overloaded, shutting_down; timeout (in the queue);
+  /// engine_failed; agent_lost, agent_protocol; cancelled.
+  reactor::Task<Result<RunReport>> run(RunRequest request, reactor::CancelToken token);
+  /// Takes no more runs; those that have been taken go on.
+  void refuse_new_runs();
+  /// Waits for the runs that have been taken (cancel their tokens to end them early), then leaves no guest.
+  reactor::Task<> stop();
+
+  [[nodiscard]] size_t running() const { return running_; }
+  [[nodiscard]] size_t queued() const { return queued_; }
+  [[nodiscard]] bool draining() const { return draining_; }
+  [[nodiscard]] std::vector<PoolStatus> pools() const;
+  [[nodiscard]] const std::vector<Language>& languages() const { return languages_; }
+  [[nodiscard]] const Engine& engine() const { return engine_; }
+  [[nodiscard]] const RunnerOptions& options() const { return options_; }
+
+ private:
+  struct Run;
+  reactor::Task<Result<>> admit(Run& run, reactor::CancelToken token);
+  void release_place();
+  reactor::Task<Result<RunReport>> execute(Run& run, ReadyGuest& guest, reactor::CancelToken token);
+  reactor::Task<Result<RunReport>> explain_lost_agent(Run& run, ReadyGuest& guest, Error error);
+  reactor::Task<Result<RunReport>> run_admitted(Run& run, reactor::CancelToken token);
+  std::string next_id();
+
+  reactor::Reactor& reactor_;
+  Engine& engine_;
+  const std::vector<Language>& languages_;
+  RunnerOptions options_;
+  StartSlots slots_;
+  std::vector<std::unique_ptr<WarmPool>> pools_;
+  reactor::Event place_freed_;
+  reactor::Event all_ended_;
+  size_t running_ = 0;
+  size_t queued_ = 0;
+  size_t inside_ = 0;  // coroutines in `run`
+  uint64_t id_prefix_ = 0;
+  uint64_t id_counter_ = 0;
+  bool draining_ = false;
+};
+
+}  // namespace lambdo::engine

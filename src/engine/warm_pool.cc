@@ -1,0 +1,148 @@
+#include "engine/warm_pool.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "base/log.h"
+#include "reactor/timer.h"
+
+namespace lambdo::engine {
+
+static constexpr int64_t kFirstRetryMs = 100;
+static constexpr int64_t kLongestRetryMs = 5000;
+
+WarmPool::WarmPool(reactor::Reactor& reactor, Engine& engine, AgentRuntime& agents, StartSlots& slots,
+                   Options options)
+    : reactor_(reactor),
+      engine_(engine),
+      agents_(agents),
+      slots_(slots),
+      options_(std::move(options)),
+      changed_(reactor),
+      scope_(reactor) {}
+
+reactor::Task<Result<ReadyGuest>> WarmPool::acquire(reactor::CancelToken token) {
+  drop_dead();
+  ++waiting_;
+  // A guest that is there is left to work in peace: its place is filled when the run has ended, or now if it
+  // was the last.
+  if (ready_.size() <= 1) refill();
+  Result<> woken;
+  while (woken && ready_.empty() && failures_.empty()) woken = co_await changed_.wait(token);
+  --waiting_;
+  if (!ready_.empty()) {
+    ReadyGuest guest = std::move(ready_.front());
+    ready_.pop_front();
+    co_return guest;
+  }
+  if (!woken) co_return std::unexpected(std::move(woken).error());
+  Error error = std::move(failures_.front());
+  failures_.pop_front();
+  co_return std::unexpected(std::move(error));
+}
+
+void WarmPool::refill() {
+  // One that waits for a slot or a retry counts as starting, so a burst of callers asks for just what it
+  // needs.
+  while (!stopping_ && ready_.size() + starting_ < options_.target + waiting_) {
+    ++starting_;
+    scope_.spawn(start_one());
+  }
+}
+
+void WarmPool::drop_dead() {
+  for (auto it = ready_.begin(); it != ready_.end();) {
+    if (it->guest->alive()) {
+      ++it;
+      continue;
+    }
+    log::warning("a waiting guest has ended by itself", {{"language", options_.name}});
+    dispose(std::move(*it));
+    it = ready_.erase(it);
+  }
+}
+
+reactor::Task<> WarmPool::start_one() {
+  if (retry_delay_ms_ > 0) (void)co_await reactor::SleepOp::for_ms(reactor_, retry_delay_ms_, scope_.token());
+  while (slots_.free == 0 && !stopping_) (void)co_await slots_.freed.wait(scope_.token());
+  if (stopping_) {
+    --starting_;
+    co_return;
+  }
+  --slots_.free;
+  Result<ReadyGuest> guest = co_await start_guest();
+  ++slots_.free;
+  slots_.freed.notify_one();
+  --starting_;
+  if (guest) {
+    ++started_total_;
+    retry_delay_ms_ = 0;
+    ready_.push_back(std::move(*guest));
+    changed_.notify_one();
+  } else if (!stopping_) {
+    note_failure(guest.error());
+    refill();
+  }
+}
+
+reactor::Task<Result<ReadyGuest>> WarmPool::start_guest() {
+  ReadyGuest started;
+  started.guest = CO_TRY(co_await engine_.create_guest(options_.language));
+  auto agent = AgentConnection::create(agents_, started.guest->take_agent_socket());
+  Result<> ready;
+  reactor::Deadline deadline(reactor_, reactor_.now_ns() + options_.start_timeout_ms * 1'000'000,
+                             scope_.token());
+  if (agent) {
+    started.agent = std::move(*agent);
+    ready = co_await started.agent->wait_ready(deadline.token());
+  } else {
+    ready = std::unexpected(std::move(agent).error());
+  }
+  if (ready) co_return started;
+  const std::string last_words = deadline.passed() ? "" : co_await started.guest->last_words();
+  co_await destroy(std::move(started));
+  if (!last_words.empty()) co_return fail(Code::engine_failed, last_words);
+  if (deadline.passed()) {
+    co_return fail(Code::engine_failed, "the guest's agent did not answer within " +
+                                            std::to_string(options_.start_timeout_ms) + " ms");
+  }
+  co_return std::unexpected(std::move(ready).error().with_code(Code::engine_failed));
+}
+
+void WarmPool::note_failure(const Error& error) {
+  ++failed_total_;
+  retry_delay_ms_ = std::clamp(retry_delay_ms_ * 2, kFirstRetryMs, kLongestRetryMs);
+  log::error("a guest could not be started",
+             {{"language", options_.name}, {"error", error.message}, {"retry_ms", retry_delay_ms_}});
+  if (waiting_ > failures_.size()) {
+    failures_.push_back(error);
+    changed_.notify_one();
+  }
+}
+
+reactor::Task<> WarmPool::destroy(ReadyGuest used) {
+  used.agent.reset();
+  const auto usage = co_await used.guest->destroy();
+  if (!usage) {
+    log::error("a guest could not be destroyed",
+               {{"language", options_.name}, {"error", usage.error().message}});
+  }
+}
+
+void WarmPool::dispose(ReadyGuest used) {
+  scope_.spawn(destroy(std::move(used)));
+}
+
+reactor::Task<> WarmPool::stop() {
+  stopping_ = true;
+  scope_.cancel();
+  // Starting guests end first: each is either given up or lands among the ready ones.
+  co_await scope_.join();
+  while (!ready_.empty()) {
+    dispose(std::move(ready_.front()));
+    ready_.pop_front();
+  }
+  co_await scope_.join();
+}
+
+}  // namespace lambdo::engine

@@ -1,0 +1,84 @@
+#pragma once
+
+#include <deque>
+#include <memory>
+#include <string>
+
+#include "base/error.h"
+#include "engine/agent_client.h"
+#include "engine/engine.h"
+#include "reactor/event.h"
+#include "reactor/reactor.h"
+#include "reactor/scope.h"
+
+namespace lambdo::engine {
+
+/// A guest whose agent has answered: it can run a program now.
+struct ReadyGuest {
+  std::unique_ptr<Guest> guest;
+  std::unique_ptr<AgentConnection> agent;
+};
+
+/// How many guests may be starting at one time, over all languages: starting is CPU work, and more at once
+/// only makes each slower.
+struct StartSlots {
+  StartSlots(reactor::Reactor& reactor, size_t count) : free(count), freed(reactor) {}
+  size_t free;
+  reactor::Event freed;
+};
+
+/// The ready guests of one language. Guests are only ever started in the background; a caller takes a ready
+/// one or waits, first come first served, for the next.
+class WarmPool {
+ public:
+  struct Options {
+    size_t language;           ///< index for Engine::create_guest
+    std::string name;          ///< for logs
+    size_t target;             ///< ready guests to keep; 0: start one when asked
+    int64_t start_timeout_ms;  ///< from the start of a guest to its agent's first word
+  };
+
+  /// All references outlive the pool.
+  WarmPool(reactor::Reactor& reactor, Engine& engine, AgentRuntime& agents, StartSlots& slots,
+           Options options);
+
+  /// A guest for one run. Errors: why it could not be started; cancelled with the token.
+  reactor::Task<Result<ReadyGuest>> acquire(reactor::CancelToken token);
+  /// Starts guests until the target is met. Called once at the beginning and when a run has ended.
+  void refill();
+  /// Destroys a used or unused guest in the background.
+  void dispose(ReadyGuest used);
+  /// Starts no more guests and destroys those that there are. Nobody may be in `acquire`.
+  reactor::Task<> stop();
+
+  [[nodiscard]] size_t ready() const { return ready_.size(); }
+  [[nodiscard]] size_t starting() const { return starting_; }
+  [[nodiscard]] size_t target() const { return options_.target; }
+  [[nodiscard]] uint64_t started_total() const { return started_total_; }
+  [[nodiscard]] uint64_t failed_total() const { return failed_total_; }
+
+ private:
+  reactor::Task<> start_one();
+  reactor::Task<Result<ReadyGuest>> start_guest();
+  reactor::Task<> destroy(ReadyGuest used);
+  void note_failure(const Error& error);
+  void drop_dead();
+
+  reactor::Reactor& reactor_;
+  Engine& engine_;
+  AgentRuntime& agents_;
+  StartSlots& slots_;
+  Options options_;
+  std::deque<ReadyGuest> ready_;
+  std::deque<Error> failures_;  // for those who wait: each failed start is told to one
+  reactor::Event changed_;
+  size_t waiting_ = 0;
+  size_t starting_ = 0;
+  int64_t retry_delay_ms_ = 0;  // before the next start, after failures
+  uint64_t started_total_ = 0;
+  uint64_t failed_total_ = 0;
+  bool stopping_ = false;
+  reactor::Scope scope_;
+};
+
+}  // namespace lambdo::engine

@@ -1,0 +1,64 @@
+#pragma once
+
+#include <cstdint>
+#include <limits>
+#include <string>
+#include <string_view>
+
+#include "base/fd.h"
+#include "http/message.h"
+#include "http/parser.h"
+#include "http/receiver.h"
+#include "http/server.h"
+#include "reactor/cancel.h"
+
+namespace lambdo::http {
+
+/// One client's connection: reads requests and answers them one after the other, in order.
+class Connection final : private reactor::Timer {
+ public:
+  /// `context` outlives the connection.
+  Connection(ServerContext& context, Fd socket);
+
+  /// Serves until the client or the server ends the connection.
+  Task<> serve();
+  /// Says 503 instead.
+  Task<> refuse();
+  /// ServerContext::draining has been set: an idle connection closes now, a busy one after its response.
+  void drain() { receiver_.changed().notify_all(); }
+  /// Ends it, and cancels the request that runs.
+  void abort();
+
+ private:
+  enum class Phase { idle, header, body, handling, writing, lingering };
+  class StreamWriter;
+
+  Task<bool> receive_request();
+  Task<bool> advance_parser();
+  Task<bool> give_up_reading();
+  Task<bool> answer_request();
+  Task<bool> send_stream(Response& response, CancelToken client_gone);
+  Task<> send_refusal(int status, Code code, std::string_view message);
+  Task<bool> send(std::string_view data);
+  Task<> close();
+  void enter(Phase phase, int64_t timeout_ms);
+  void look_again(int64_t now_ns);
+  void fire() override;
+
+  ServerContext* context_;
+  Fd socket_;
+  Receiver receiver_;
+  Request request_;
+  RequestParser parser_;
+  std::string output_;
+  reactor::CancelSource abort_;
+  Phase phase_ = Phase::idle;
+  int64_t deadline_ns_ = 0;
+  int64_t armed_ns_ = std::numeric_limits<int64_t>::max();  ///< when the timer fires
+  int64_t shortest_timeout_ms_;
+  bool timed_out_ = false;
+  bool broken_ = false;  ///< nothing more can be sent
+  bool linger_ = false;  ///< the client may be sending what nobody will read
+};
+
+}  // namespace lambdo::http

@@ -1,0 +1,101 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <unordered_set>
+
+#include "base/error.h"
+#include "http/response_head.h"
+#include "http/router.h"
+#include "reactor/event.h"
+#include "reactor/reactor.h"
+#include "reactor/scope.h"
+#include "reactor/stream.h"
+
+namespace lambdo::http {
+
+class Connection;
+
+struct ServerOptions {
+  std::string host = "127.0.0.1";  ///< an IPv4 or IPv6 address
+  uint16_t port = 3000;            ///< 0: the kernel chooses
+  size_t max_connections = 1024;   ///< one more is answered with 503 and closed
+  size_t max_header_bytes = 16 << 10;
+  size_t max_body_bytes = 16 << 20;
+  int64_t header_timeout_ms = 10'000;  ///< from a request's first byte to the end of its head: 408
+  int64_t body_timeout_ms = 60'000;    ///< from there to the end of its body: 408
+  int64_t idle_timeout_ms = 75'000;    ///< without a request: closed silently
+  int64_t write_timeout_ms = 30'000;   ///< without the client taking any byte of a response: closed
+};
+
+/// Counters since the start, and one gauge.
+struct ServerStatistics {
+  uint64_t connections_open = 0;  ///< now
+  uint64_t connections_accepted = 0;
+  uint64_t connections_refused = 0;  ///< of those: over max_connections
+  uint64_t requests = 0;             ///< handed to the router
+  uint64_t parse_errors = 0;         ///< requests refused before that, without timeouts
+  uint64_t timeouts = 0;             ///< of header, body, idle and write
+  uint64_t bytes_in = 0;
+  uint64_t bytes_out = 0;
+};
+
+/// What the connections of a server share.
+struct ServerContext {
+  reactor::Reactor& reactor;
+  const Router& router;
+  const ServerOptions options;
+  ServerStatistics statistics;
+  ResponseHeadWriter head_writer;
+  bool draining = false;
+};
+
+/// An HTTP/1.1 and 1.0 server.
+///
+///   Server server(reactor, router, options);
+///   TRY(server.listen());
+///   scope.spawn(server.serve());
+///   co_await server.stop(reactor.now_ns() + 5'000'000'000);
+class Server {
+ public:
+  /// `reactor` and `router` outlive the server.
+  Server(reactor::Reactor& reactor, const Router& router, ServerOptions options);
+  Server(const Server&) = delete;
+  Server& operator=(const Server&) = delete;
+  /// Where `listen` was called, `serve` or `stop` must have returned.
+  ~Server();
+
+  /// Binds; connections queue up from now on.
+  Result<> listen();
+  /// The port in use, after `listen`.
+  [[nodiscard]] uint16_t port() const { return listener_->port(); }
+  /// Serves until `stop`, and returns when the last connection is closed.
+  Task<> serve();
+  /// Takes no more connections, closes the idle ones at once and lets running requests end until
+  /// `deadline_ns` of CLOCK_MONOTONIC; what runs then has its `client_gone` cancelled and its connection
+  /// closed. Returns when nothing is left.
+  Task<> stop(int64_t deadline_ns);
+
+  [[nodiscard]] const ServerStatistics& statistics() const { return context_.statistics; }
+
+ private:
+  Task<> accept_connections();
+  Task<std::optional<Fd>> next_socket();
+  Task<> serve_connection(Fd socket, bool refuse);
+  [[nodiscard]] bool all_slots_taken() const;
+
+  ServerContext context_;
+  std::optional<reactor::Listener> listener_;
+  reactor::Scope scope_;
+  reactor::CancelSource accepting_;
+  reactor::Event slot_freed_;
+  reactor::Event stopped_;
+  std::unordered_set<Connection*> connections_;
+  size_t refusing_ = 0;
+  bool serving_ = false;
+  bool accept_failing_ = false;
+};
+
+}  // namespace lambdo::http

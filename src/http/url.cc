@@ -1,0 +1,63 @@
+#include "http/url.h"
+
+#include "base/text.h"
+
+namespace lambdo::http {
+
+static uint16_t default_port(std::string_view scheme) {
+  return scheme == "https" ? 443 : 80;
+}
+
+static std::unexpected<Error> bad_url(std::string_view text, std::string_view reason) {
+  return fail(Code::invalid_argument, "\"" + std::string(text) + "\" is not a URL that can be used: " +
+                                          std::string(reason) + "; write http://host:port/path");
+}
+
+Result<Url> Url::parse(std::string_view text) {
+  for (const char c : text) {
+    if (c <= ' ' || c == 0x7f) return bad_url(text, "it has white space, control or non-ASCII characters");
+  }
+  const size_t scheme_end = text.find("://");
+  if (scheme_end == std::string_view::npos) return bad_url(text, "the scheme is missing");
+  Url url;
+  url.scheme = to_lower(text.substr(0, scheme_end));
+  if (url.scheme != "http" && url.scheme != "https") return bad_url(text, "the scheme must be http or https");
+  std::string_view rest = text.substr(scheme_end + 3);
+  const size_t authority_end = std::min(rest.find_first_of("/?#"), rest.size());
+  const std::string_view authority = rest.substr(0, authority_end);
+  rest.remove_prefix(authority_end);
+  if (rest.contains('#')) return bad_url(text, "it has a fragment (#)");
+  if (authority.contains('@')) return bad_url(text, "it has a user name");
+  url.target = rest.starts_with('/') ? std::string(rest) : "/" + std::string(rest);
+
+  std::string_view port_part;
+  if (authority.starts_with('[')) {
+    const size_t bracket = authority.find(']');
+    if (bracket == std::string_view::npos)
+      return bad_url(text, "the bracket of the IPv6 address is not closed");
+    url.host = authority.substr(1, bracket - 1);
+    port_part = authority.substr(bracket + 1);
+  } else {
+    const size_t colon = std::min(authority.find(':'), authority.size());
+    url.host = to_lower(authority.substr(0, colon));
+    port_part = authority.substr(colon);
+  }
+  if (url.host.empty()) return bad_url(text, "the host is missing");
+  url.port = default_port(url.scheme);
+  if (!port_part.empty()) {
+    const auto port = parse_uint(port_part.substr(1));
+    if (!port_part.starts_with(':') || !port || *port == 0 || *port > 65535) {
+      return bad_url(text, "the port must be a number from 1 to 65535");
+    }
+    url.port = static_cast<uint16_t>(*port);
+  }
+  return url;
+}
+
+std::string Url::authority() const {
+  std::string out = host.contains(':') ? "[" + host + "]" : host;
+  if (port != default_port(scheme)) out += ":" + std::to_string(port);
+  return out;
+}
+
+}  // namespace lambdo::http

@@ -1,0 +1,120 @@
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/file.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <csignal>
+#include <cstdio>
+#include <cstdlib>
+#include <ctime>
+#include <memory>
+
+#include "base/syscalls.h"
+#include "base/text.h"
+#include "namespace/launcher.h"
+#include "namespace/message_socket.h"
+
+namespace lambdo::namespaces {
+
+namespace {
+
+// A launcher whose server was killed has to clean up before another may start.
+constexpr int kPredecessorTimeoutMs = 5000;
+constexpr int kReadyTimeoutMs = 15'000;
+
+Result<std::string> real_path(const std::string& path) {
+  const std::unique_ptr<char, void (*)(void*)> resolved(::realpath(path.c_str(), nullptr), ::free);
+  if (!resolved) return fail_errno("state directory " + path);
+  return std::string(resolved.get());
+}
+
+/// The process that wrote its number into the lock file, 0 where it is no more.
+pid_t living_owner(const std::string& path) {
+  const Result<std::string> content = sys::read_file(path, 64);
+  if (!content) return 0;
+  const auto pid =
+      static_cast<pid_t>(parse_uint(std::string_view(*content).substr(0, content->find('\n'))).value_or(0));
+  return pid > 1 && (::kill(pid, 0) == 0 || errno == EPERM) ? pid : 0;
+}
+
+/// Held by the server and by its launcher: free only when both are gone.
+Result<Fd> lock_state(const std::string& state_dir) {
+  const std::string path = state_dir + "/lock";
+  Fd lock = TRY(sys::open(path, O_RDWR | O_CREAT | O_NOFOLLOW, 0600));
+  const long long deadline_ns = sys::monotonic_ns() + kPredecessorTimeoutMs * 1'000'000LL;
+  while (::flock(lock.get(), LOCK_EX | LOCK_NB) < 0) {
+    if (errno != EWOULDBLOCK) return fail_errno("lock " + path);
+    const pid_t owner = living_owner(path);
+    if (owner != 0 || sys::monotonic_ns() > deadline_ns) {
+      return fail(Code::unavailable,
+                  "another server" +
+                      (owner != 0 ? " (process " + std::to_string(owner) + ")" : std::string()) +
+                      " uses the state directory " + state_dir + ": end it, or choose another directory");
+    }
+    const timespec pause{.tv_nsec = 10'000'000};
+    ::nanosleep(&pause, nullptr);
+  }
+  const std::string owner = std::to_string(::getpid()) + "\n";
+  if (::ftruncate(lock.get(), 0) < 0) return fail_errno("truncate " + path);
+  TRY(sys::write_all(lock.get(), owner));
+  return lock;
+}
+
+Result<LauncherReport> wait_ready(const Fd& socket) {
+  pollfd ready{.fd = socket.get(), .events = POLLIN};
+  int count = 0;
+  while ((count = ::poll(&ready, 1, kReadyTimeoutMs)) < 0 && errno == EINTR) {
+  }
+  if (count < 0) return fail_errno("poll");
+  if (count == 0) return fail(Code::timeout, "the launcher process did not get ready");
+  std::optional<Received> first = TRY(receive_message(socket.get()));
+  if (!first) return fail(Code::engine_failed, "the launcher process ended without saying why");
+  if (first->message.kind == Kind::failure) return std::unexpected(decode_failure(first->message));
+  if (first->message.kind != Kind::report)
+    return fail(Code::internal, "the launcher's first message is no report");
+  return decode_report(first->message);
+}
+
+}  // namespace
+
+// FNV-1a: different state directories, different names.
+std::string cgroup_folder_name(const std::string& state_dir) {
+  uint64_t hash = 0xcbf29ce484222325;
+  for (const char byte : state_dir) hash = (hash ^ static_cast<unsigned char>(byte)) * 0x100000001b3;
+  char name[32];
+  ::snprintf(name, sizeof name, "lambdo-%016llx", static_cast<unsigned long long>(hash));
+  return name;
+}
+
+Result<LauncherProcess> Launcher::start_process(const LauncherOptions& options) {
+  TRY(sys::mkdirs(options.state_dir, 0700));
+  const std::string state_dir = TRY(real_path(options.state_dir));
+  LauncherProcess process;
+  process.lock = TRY(lock_state(state_dir));
+  auto [ours, theirs] = TRY(sys::socketpair(SOCK_SEQPACKET));
+  process.pid = ::fork();
+  if (process.pid < 0) return fail_errno("fork");
+  if (process.pid == 0) {
+    ours.reset();
+    ::_exit(
+        launcher_main(options, cgroup_folder_name(state_dir), std::move(theirs), std::move(process.lock)));
+  }
+  theirs.reset();
+  process.socket = std::move(ours);
+  Result<Fd> pidfd = sys::pidfd_open(process.pid);
+  Result<LauncherReport> report = pidfd ? wait_ready(process.socket) : std::unexpected(pidfd.error());
+  if (!report) {
+    ::kill(process.pid, SIGKILL);
+    ::waitpid(process.pid, nullptr, 0);
+    return std::unexpected(std::move(report).error().with_context("namespace engine"));
+  }
+  process.pidfd = std::move(*pidfd);
+  process.report = std::move(*report);
+  return process;
+}
+
+}  // namespace lambdo::namespaces

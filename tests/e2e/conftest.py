@@ -1,0 +1,75 @@
+import pytest
+
+pytest.register_assert_rewrite("http_client", "ledger", "server")
+
+import configs  # noqa: E402
+import ledger  # noqa: E402
+import server  # noqa: E402
+
+SHARED_LANGUAGES = ("bash", "python")
+
+
+def need_images(languages):
+    if missing := configs.missing_images(languages):
+        pytest.skip(f"no image of {', '.join(missing)} in {configs.IMAGES}: run ./dev images {' '.join(missing)}")
+
+
+def pytest_sessionstart(session):
+    missing = [str(path) for path in (configs.BINARY, configs.AGENT) if not path.exists()]
+    if missing:
+        pytest.exit(f"not built: {', '.join(missing)}; run ./dev build, or set LAMBDO_BIN and LAMBDO_AGENT", 2)
+
+
+class Servers:
+    """Starts servers and, at the end, stops each and checks that nothing of it is left."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.started = []
+
+    def prepare(self, languages=("bash",), arguments=(), name=None, **sections):
+        need_images([entry["name"] if isinstance(entry, dict) else entry for entry in languages])
+        folder = self.folder / (name or f"server{len(self.started)}")
+        folder.mkdir(parents=True, exist_ok=True)
+        created = server.Server(folder, configs.config(folder, languages, **sections), arguments)
+        created.temporary_dir.mkdir(exist_ok=True)
+        self.started.append((created, ledger.take_host(created)))
+        return created
+
+    def start(self, *args, **kwargs):
+        return self.prepare(*args, **kwargs).start()
+
+    def stop_all(self):
+        problems = []
+        for created, before in reversed(self.started):
+            if created.process is None:
+                continue
+            try:
+                created.stop()
+                for kind in ("cgroup ", "mount ", "temporary ", "file "):
+                    wanted = {key: count for key, count in before.items() if key.startswith(kind)}
+                    ledger.wait_until_equal(ledger.collections.Counter(wanted), lambda: ledger.collections.Counter(
+                        {key: count for key, count in ledger.take_host(created).items() if key.startswith(kind)}),
+                        5 * configs.SLOW, f"what the server {created.folder.name} leaves on the machine")
+            except AssertionError as problem:
+                problems.append(str(problem))
+            finally:
+                if created.process.poll() is None:
+                    created.kill()
+        assert not problems, "\n".join(problems)
+
+
+@pytest.fixture
+def servers(tmp_path):
+    """A factory of servers for one test."""
+    made = Servers(tmp_path)
+    yield made
+    made.stop_all()
+
+
+@pytest.fixture(scope="module")
+def shared_servers(tmp_path_factory):
+    """A factory of servers for one file of tests."""
+    made = Servers(tmp_path_factory.mktemp("shared"))
+    yield made
+    made.stop_all()

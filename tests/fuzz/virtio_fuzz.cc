@@ -1,0 +1,225 @@
+// A hostile guest against the virtio transport: the input is a program of register accesses, writes to guest
+// memory, notifications, and turns of the event loop, run on an entropy and a loopback device that share the
+// guest's memory. A quarter of the instructions are well-formed driver steps, so that rings are reached at all.
+
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "../unit/virtio/driver.h"
+#include "../unit/virtio/loopback.h"
+#include "base/check.h"
+#include "virtio/mmio.h"
+#include "virtio/rng.h"
+
+namespace lambdo::virtio::testing {
+
+namespace {
+
+constexpr uint64_t kLowBytes = 0x6000;
+constexpr uint64_t kHighAddr = uint64_t{4} << 30;
+constexpr uint64_t kHighBytes = 0x2000;
+constexpr size_t kMaxInstructions = 256;
+
+/// Reads the input; zeros at its end.
+class Input {
+ public:
+  explicit Input(std::span<const uint8_t> bytes) : bytes_(bytes) {}
+
+  [[nodiscard]] bool is_empty() const { return bytes_.empty(); }
+
+  template <typename T>
+  T take() {
+    T value{};
+    const size_t count = std::min(sizeof value, bytes_.size());
+    std::memcpy(&value, bytes_.data(), count);
+    bytes_ = bytes_.subspan(count);
+    return value;
+  }
+
+ private:
+  std::span<const uint8_t> bytes_;
+};
+
+/// An address in or near guest memory, from 16 bits.
+uint64_t address_from(uint16_t bits) {
+  const uint64_t offset = bits & 0x7fff;
+  if ((bits & 0x8000) == 0) return offset;
+  return offset < 0x4000 ? kHighAddr + offset : ~uint64_t{0} - (offset & 0xff);
+}
+
+struct Slot {
+  Slot(Device& attached, const GuestMemory& memory) : device(attached), transport(device, memory, host) {}
+
+  Device& device;
+  RecordingHost host;
+  MmioTransport transport;
+  MmioDriver mmio{transport};
+};
+
+/// A guest for one input; its two slots are an entropy device and a loopback.
+class Guest {
+ public:
+  explicit Guest(const TestMemory& memory) : memory_(memory) {
+    slots_[0] = std::make_unique<Slot>(rng_, memory.guest());
+    slots_[1] = std::make_unique<Slot>(loopback_, memory.guest());
+  }
+
+  void run(Input& input) {
+    for (size_t i = 0; i < kMaxInstructions && !input.is_empty(); ++i) step(input);
+  }
+
+ private:
+  void step(Input& input) {
+    const auto opcode = input.take<uint8_t>();
+    const size_t index = opcode >> 7;
+    Slot& slot = *slots_[index];
+    switch (opcode % 12) {
+      case 0:
+        return read_any(slot, input);
+      case 1:
+        return write_any(slot, input);
+      case 2:
+        return slot.mmio.write(input.take<uint8_t>() & 0xfc, input.take<uint32_t>());
+      case 3:
+        return write_memory(input);
+      case 4:
+        return slot.transport.notify(input.take<uint8_t>() & 3);
+      case 5:
+        return slot.transport.resume();
+      case 6:
+        return static_cast<void>(loopback_.complete_held());
+      case 7:
+        return start(slot, input);
+      case 8:
+        return set_descriptor(input);
+      case 9:
+        return offer(input);
+      case 10:
+        return save_and_restore(index, input);
+      default:
+        return set_status(slot, input);
+    }
+  }
+
+  static void read_any(Slot& slot, Input& input) {
+    std::array<std::byte, 16> bytes;
+    const auto offset = input.take<uint16_t>();
+    slot.transport.read(offset, std::span(bytes).first(input.take<uint8_t>() & 15));
+  }
+
+  static void write_any(Slot& slot, Input& input) {
+    const auto bytes = input.take<std::array<std::byte, 16>>();
+    const auto offset = input.take<uint16_t>();
+    slot.transport.write(offset, std::span(bytes).first(input.take<uint8_t>() & 15));
+  }
+
+  void write_memory(Input& input) {
+    const auto bits = input.take<uint16_t>();
+    const auto value = input.take<uint32_t>();
+    static_cast<void>(memory_.guest().write(address_from(bits), value));
+  }
+
+  /// Runs the initialisation with sizes, addresses and features mostly right.
+  void start(Slot& slot, Input& input) {
+    const auto bits = input.take<uint8_t>();
+    size_ = static_cast<uint16_t>(1U << (bits & 7));
+    const uint64_t base = (bits & 8) != 0 ? kHighAddr : 0x1000;
+    const uint64_t offered = slot.device.features() | kFeatureVersion1;
+    if (!slot.mmio.negotiate((bits & 16) != 0 ? offered : kFeatureVersion1)) return;
+    queue_ = std::make_unique<DriverQueue>(memory_, base, size_);
+    queue_->start_at(0);
+    slot.mmio.set_up_queue(0, *queue_);
+    if ((bits & 32) != 0) slot.mmio.set_up_queue(1, *queue_);
+    if ((bits & 64) != 0) slot.mmio.write(0x38, input.take<uint16_t>());
+    slot.mmio.set_status(status::kDriverOk);
+  }
+
+  void set_descriptor(Input& input) {
+    if (!queue_) return;
+    const auto where = input.take<uint8_t>();
+    Descriptor descriptor{};
+    descriptor.addr = address_from(input.take<uint16_t>());
+    descriptor.len_bytes = input.take<uint8_t>() * ((where & 0x80) != 0 ? 16U : 1U);
+    descriptor.flags = input.take<uint8_t>() & 7;
+    descriptor.next = input.take<uint8_t>();
+    if ((where & 0x40) != 0) {
+      // Into what an indirect descriptor at 0x4000 finds.
+      queue_->set_entry(0x4000, where & 15, descriptor);
+    } else {
+      queue_->set_descriptor(static_cast<uint16_t>((where & 15) % size_), descriptor);
+    }
+  }
+
+  void offer(Input& input) {
+    if (!queue_) return;
+    const auto head = input.take<uint8_t>();
+    queue_->offer((head & 0x80) != 0 ? head : static_cast<uint16_t>(head % size_));
+    if ((head & 0x40) != 0) queue_->set_used_event(input.take<uint16_t>());
+  }
+
+  /// Moves a slot to a new transport, its state damaged or not, and checks that nothing was lost.
+  void save_and_restore(size_t index, Input& input) {
+    MmioState saved = slots_[index]->transport.save();
+    const auto damage = input.take<uint8_t>();
+    auto& queue = saved.queues[damage % saved.queues.size()];
+    switch (damage >> 4) {
+      case 0:
+        queue.next_avail = input.take<uint16_t>();
+        break;
+      case 1:
+        queue.device_addr = input.take<uint64_t>();
+        break;
+      case 2:
+        queue.size = input.take<uint16_t>();
+        break;
+      case 3:
+        saved.status = input.take<uint8_t>();
+        break;
+      case 4:
+        saved.driver_features = input.take<uint64_t>();
+        break;
+      case 5:
+        queue.ready = !queue.ready;
+        break;
+      default:
+        break;
+    }
+    Device& device = slots_[index]->device;
+    slots_[index].reset();
+    slots_[index] = std::make_unique<Slot>(device, memory_.guest());
+    const auto restored = slots_[index]->transport.restore(saved);
+    if (damage >> 4 > 5) CHECK(restored.has_value() && slots_[index]->transport.save() == saved);
+  }
+
+  static void set_status(Slot& slot, Input& input) {
+    slot.mmio.write(0x70, input.take<uint8_t>());
+    CHECK(slot.host.failures == 0 || slot.host.interrupts > 0 || !slot.host.last_failure.message.empty());
+  }
+
+  const TestMemory& memory_;
+  Rng rng_;
+  Loopback loopback_;
+  std::array<std::unique_ptr<Slot>, 2> slots_;
+  std::unique_ptr<DriverQueue> queue_;
+  uint16_t size_ = 1;
+};
+
+}  // namespace
+
+}  // namespace lambdo::virtio::testing
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  using namespace lambdo::virtio::testing;
+  static const TestMemory memory({{0, kLowBytes}, {kHighAddr, kHighBytes}});
+  for (const auto& region : memory.guest().regions()) std::ranges::fill(region.bytes, std::byte{0});
+  Input input({data, size});
+  Guest(memory).run(input);
+  return 0;
+}

@@ -1,5 +1,7 @@
 #include "agent/run_request.h"
 
+#include "agent/shell_command.h"
+
 #include <algorithm>
 #include <cstring>
 #include <string_view>
@@ -54,7 +56,7 @@ Result<Run> make_run(const grpc_definitions::ExecuteRequest& request, char* cons
                     .processes = request.limits().processes()};
   run.job.environment = TRY(make_environment(request, base_environment));
   for (const auto& step : request.steps()) {
-    std::vector<std::string> arguments = {kShell, "-c", step.command(), "lambdo"};
+    std::vector<std::string> arguments = {kShell, "-c", shell_command(step.command()), "lambdo"};
     arguments.insert(arguments.end(), step.arguments().begin(), step.arguments().end());
     run.job.steps.push_back(std::move(arguments));
     run.capture_stdout.push_back(step.enable_output());

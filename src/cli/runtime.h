@@ -36,7 +36,9 @@ class Runtime {
   /// Waits for the runs that have been taken, then leaves nothing behind.
   reactor::Task<> stop();
 
+  /// Both after `start`.
   [[nodiscard]] engine::Runner& runner() { return *runner_; }
+  [[nodiscard]] engine::Engine& engine() { return *engine_; }
   /// The engine's and our own, for the log and /health.
   [[nodiscard]] std::vector<std::string> warnings() const;
 

@@ -113,6 +113,29 @@ Task<> drain(reactor::Reactor& reactor, const Config& config, int signals, Runti
   co_await hurry.join();
 }
 
+/// Ends the wait for a signal when the engine can start no guest any more: a supervisor should start us anew.
+Task<> watch_engine(engine::Engine& engine, reactor::CancelSource& waiting, std::string& failure,
+                    reactor::CancelToken token) {
+  auto reason = co_await engine.failure(token);
+  if (!reason) co_return;
+  failure = std::move(*reason);
+  waiting.cancel();
+}
+
+/// Returns on SIGINT or SIGTERM; fails where the engine did.
+Task<Result<>> wait_for_end(reactor::Reactor& reactor, int signals, Runtime& runtime) {
+  reactor::CancelSource waiting;
+  std::string failure;
+  reactor::Scope watch(reactor);
+  watch.spawn(watch_engine(runtime.engine(), waiting, failure, watch.token()));
+  const auto signal = co_await next_signal(reactor, signals, waiting.token());
+  watch.cancel();
+  co_await watch.join();
+  if (!failure.empty()) co_return fail(Code::engine_failed, failure);
+  log::info("stopping", {{"signal", signal.value_or(0)}, {"running", runtime.runner().running()}});
+  co_return Result<>{};
+}
+
 Task<Result<>> serve_until_signal(reactor::Reactor& reactor, const Config& config, int signals,
                                   Runtime& runtime) {
   CO_TRY(co_await runtime.start());
@@ -127,11 +150,10 @@ Task<Result<>> serve_until_signal(reactor::Reactor& reactor, const Config& confi
                           {"version", LAMBDO_VERSION}});
   reactor::Scope scope(reactor);
   scope.spawn(server.serve());
-  const auto signal = co_await next_signal(reactor, signals, {});
-  log::info("stopping", {{"signal", signal.value_or(0)}, {"running", runtime.runner().running()}});
+  const Result<> ended = co_await wait_for_end(reactor, signals, runtime);
   co_await drain(reactor, config, signals, runtime, server);
   co_await scope.join();
-  co_return Result<>{};
+  co_return ended;
 }
 
 Task<Result<>> serve_and_clean_up(reactor::Reactor& reactor, const Config& config, int signals,

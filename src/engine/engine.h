@@ -51,6 +51,9 @@ class Engine {
   virtual reactor::Task<Result<>> prepare(const std::vector<Language>& languages) = 0;
   /// Starts a guest for the language with this index. Its agent may still be starting when this returns.
   virtual reactor::Task<Result<std::unique_ptr<Guest>>> create_guest(size_t language) = 0;
+  /// Waits for the moment from which no guest can be started any more, whatever one does: the reason. An
+  /// error where the token was cancelled first.
+  virtual reactor::Task<Result<std::string>> failure(reactor::CancelToken token) = 0;
   /// Leaves nothing behind. All guests must be destroyed.
   virtual reactor::Task<> stop() = 0;
 };

@@ -65,7 +65,7 @@ class NamespaceEngine::NamespaceGuest final : public Guest {
 
 NamespaceEngine::NamespaceEngine(reactor::Reactor& reactor, namespaces::Launcher& launcher,
                                  std::string agent_path)
-    : reactor_(reactor), launcher_(launcher), agent_path_(std::move(agent_path)) {
+    : reactor_(reactor), launcher_(launcher), agent_path_(std::move(agent_path)), lost_(reactor) {
   launcher_.observe(this);
 }
 
@@ -114,6 +114,11 @@ reactor::Task<Result<std::unique_ptr<Guest>>> NamespaceEngine::create_guest(size
   co_return std::make_unique<NamespaceGuest>(*this, *id, std::move(host_end));
 }
 
+reactor::Task<Result<std::string>> NamespaceEngine::failure(reactor::CancelToken token) {
+  CO_TRY(co_await lost_.wait(token));
+  co_return failure_;
+}
+
 reactor::Task<> NamespaceEngine::stop() {
   co_await launcher_.stop();
 }
@@ -131,7 +136,8 @@ void NamespaceEngine::sandbox_exited(const namespaces::SandboxExit& exit) {
 }
 
 void NamespaceEngine::launcher_lost(const Error& error) {
-  log::error("the launcher process is gone; no guest can be started any more", {{"error", error.message}});
+  failure_ = "the launcher process is gone: " + error.message;
+  lost_.set();
   for (auto& [id, guest] : guests_) guest->ended(error.message);
 }
 

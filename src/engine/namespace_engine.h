@@ -6,6 +6,8 @@
 
 #include "engine/engine.h"
 #include "namespace/launcher.h"
+#include "reactor/event.h"
+#include "reactor/reactor.h"
 
 namespace lambdo::engine {
 
@@ -22,6 +24,7 @@ class NamespaceEngine final : public Engine, private namespaces::LauncherObserve
   [[nodiscard]] std::vector<std::string> warnings() const override;
   reactor::Task<Result<>> prepare(const std::vector<Language>& languages) override;
   reactor::Task<Result<std::unique_ptr<Guest>>> create_guest(size_t language) override;
+  reactor::Task<Result<std::string>> failure(reactor::CancelToken token) override;
   reactor::Task<> stop() override;
 
  private:
@@ -34,6 +37,8 @@ class NamespaceEngine final : public Engine, private namespaces::LauncherObserve
   std::string agent_path_;
   std::vector<uint32_t> kinds_;  // the launcher's handle of each language
   std::map<namespaces::SandboxId, NamespaceGuest*> guests_;
+  reactor::Event lost_;
+  std::string failure_;
 };
 
 }  // namespace lambdo::engine

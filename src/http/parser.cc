@@ -1,6 +1,7 @@
 #include "http/parser.h"
 
 #include <algorithm>
+#include <memory>
 #include <utility>
 
 #include "base/check.h"
@@ -230,7 +231,7 @@ int RequestParser::end_head() {
 
 int RequestParser::take_body(std::string_view data) {
   if (phase_ == Phase::chunked_body) {
-    if (!check_framing(data.data())) return -1;
+    if (!check_framing(std::to_address(data.begin()))) return -1;
     framing_begin_ = data.data() + data.size();
   }
   request_->body += data;

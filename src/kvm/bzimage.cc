@@ -80,7 +80,7 @@ Result<std::vector<std::byte>> unpack_payload(const BzImage& image, size_t max_b
     return fail(Code::invalid_argument,
                 "has a payload of unknown compression: known are gzip, bzip2, lzma, xz, lz4 and zstd");
   }
-  uint32_t size_bytes;
+  uint32_t size_bytes = 0;
   std::memcpy(&size_bytes, image.payload.last(sizeof size_bytes).data(), sizeof size_bytes);
   if (size_bytes > max_bytes) {
     return fail(Code::payload_too_large,

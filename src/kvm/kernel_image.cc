@@ -68,7 +68,7 @@ bool has_content_at(std::span<const KernelSegment> segments, uint64_t addr) {
 }
 
 uint32_t read_u32(std::span<const std::byte> bytes, size_t offset) {
-  uint32_t value;
+  uint32_t value = 0;
   std::memcpy(&value, bytes.subspan(offset, sizeof value).data(), sizeof value);
   return value;
 }

@@ -1,8 +1,9 @@
 #pragma once
 
-// Include this, never <linux/kvm.h> alone. Linux 6.1's headers make flexible arrays with a struct that is empty in C
-// and one byte long in C++: kvm_cpuid2, kvm_msrs, kvm_irq_routing, kvm_signal_mask and kvm_xsave get the wrong size,
-// and so the ioctls that carry it the wrong number (newer headers define the macro for C++ as here).
+// Include this, never <linux/kvm.h> alone. Linux 6.1's headers make flexible arrays with a struct that is
+// empty in C and one byte long in C++: kvm_cpuid2, kvm_msrs, kvm_irq_routing, kvm_signal_mask and kvm_xsave
+// get the wrong size, and so the ioctls that carry it the wrong number (newer headers define the macro for
+// C++ as here).
 #include <linux/stddef.h>
 
 #ifdef __DECLARE_FLEX_ARRAY

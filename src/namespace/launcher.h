@@ -11,7 +11,6 @@
 #include "namespace/launcher_main.h"
 #include "namespace/message.h"
 #include "namespace/sandbox.h"
-#include "reactor/cancel.h"
 #include "reactor/event.h"
 #include "reactor/reactor.h"
 #include "reactor/scope.h"

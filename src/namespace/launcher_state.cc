@@ -169,24 +169,20 @@ Result<Usage> LauncherState::usage(SandboxId id) {
 }
 
 void LauncherState::kill_all(Sandbox& sandbox) const {
-  if (sandbox.cgroup) {
-    sandbox.cgroup->kill_all();
-    return;
+  if (!sandbox.reaped) {
+    // The first process of the pid namespace takes all others with it, and is ours to reap where its parent
+    // dies before it. The parent is not reaped yet, so neither number can belong to anybody else.
+    if (sandbox.inner.empty()) sandbox.inner = children_of(sandbox.pid);
+    for (const pid_t child : sandbox.inner) ::kill(child, SIGKILL);
+    ::kill(sandbox.pid, SIGKILL);
   }
-  if (sandbox.reaped) return;
-  for (const pid_t child : children_of(sandbox.pid)) {
-    if (std::ranges::find(sandbox.others, child) == sandbox.others.end()) sandbox.others.push_back(child);
-  }
-  // The first process of the pid namespace takes all others with it. Its parent is ours and not yet reaped,
-  // so neither number can belong to anybody else.
-  for (const pid_t child : sandbox.others) ::kill(child, SIGKILL);
-  ::kill(sandbox.pid, SIGKILL);
+  if (sandbox.cgroup) sandbox.cgroup->kill_all();
 }
 
 bool LauncherState::gone(const Sandbox& sandbox) const {
   if (!sandbox.reaped) return false;
   const auto alive = [](pid_t pid) { return ::kill(pid, 0) == 0 || errno != ESRCH; };
-  if (std::ranges::any_of(sandbox.others, alive)) return false;
+  if (std::ranges::any_of(sandbox.inner, alive)) return false;
   return !sandbox.cgroup || sandbox.cgroup->processes().empty();
 }
 
@@ -211,7 +207,7 @@ std::vector<SandboxExit> LauncherState::reap() {
   int status = 0;
   for (pid_t pid = 0; (pid = ::waitpid(-1, &status, WNOHANG)) > 0;) {
     for (auto& [id, sandbox] : sandboxes_) {
-      std::erase(sandbox.others, pid);
+      std::erase(sandbox.inner, pid);
       if (sandbox.pid != pid || sandbox.reaped) continue;
       sandbox.reaped = true;
       if (!sandbox.destroying) {

@@ -63,7 +63,7 @@ class LauncherState {
     Fd output;  ///< reading end of what it writes to stderr
     pid_t pid = 0;
     bool reaped = false;
-    std::vector<pid_t> others;  ///< without cgroups: what else has to be gone
+    std::vector<pid_t> inner;  ///< once killed: children of `pid`, that is, the agent
     bool destroying = false;
     uint32_t request = 0;
   };

@@ -130,10 +130,17 @@ int child_main(void* opaque) {
 
 }  // namespace
 
+#if __has_feature(thread_sanitizer)
+// Its interceptor of clone cannot follow a child on the parent's memory.
+constexpr int kSharing = 0;
+#else
+constexpr int kSharing = CLONE_VM | CLONE_VFORK;
+#endif
+
 Result<pid_t> spawn(const SpawnPlan& plan, const SpawnStack& stack) {
   ChildArguments arguments{.plan = &plan, .parent = ::getpid()};
   if (!plan.cgroup_v2_folder.valid()) {
-    const pid_t pid = ::clone(child_main, stack.top(), CLONE_VM | CLONE_VFORK | SIGCHLD, &arguments);
+    const pid_t pid = ::clone(child_main, stack.top(), kSharing | SIGCHLD, &arguments);
     if (pid < 0) return fail_errno("clone");
     return pid;
   }

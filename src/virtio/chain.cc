@@ -98,8 +98,7 @@ class Walk {
                     std::to_string(entries_.size() / kDescriptorBytes));
     }
     Descriptor descriptor;
-    copy_from_guest(std::as_writable_bytes(std::span(&descriptor, 1)),
-                    &entries_[index_ * kDescriptorBytes]);
+    copy_from_guest(std::as_writable_bytes(std::span(&descriptor, 1)), &entries_[index_ * kDescriptorBytes]);
     return descriptor;
   }
 

@@ -24,8 +24,8 @@ class Interrupt {
   virtual void signal_used(uint16_t queue) = 0;
   /// The configuration space changed.
   virtual void signal_config() = 0;
-  /// The driver broke the rules, or the device cannot go on: DEVICE_NEEDS_RESET (virtio 1.2, 2.1.2). The queues
-  /// are stopped, nothing comes any more until reset().
+  /// The driver broke the rules, or the device cannot go on: DEVICE_NEEDS_RESET (virtio 1.2, 2.1.2). The
+  /// queues are stopped, nothing comes any more until reset().
   virtual void fail(Error error) = 0;
 
  protected:

@@ -15,7 +15,8 @@
 /// once and only the copy is looked at.
 namespace lambdo::virtio {
 
-static_assert(std::endian::native == std::endian::little, "virtio's little-endian fields are used as they are");
+static_assert(std::endian::native == std::endian::little,
+              "virtio's little-endian fields are used as they are");
 
 /// RAM from `guest_addr` on, mapped at `bytes`.
 struct MemoryRegion {

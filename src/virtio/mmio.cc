@@ -61,7 +61,8 @@ void MmioTransport::read(uint64_t offset, std::span<std::byte> to) const {
 
 void MmioTransport::write(uint64_t offset, std::span<const std::byte> from) {
   if (offset >= kConfigOffset) {
-    if (state_.has(status::kDriver) && !state_.is_broken()) device_.write_config(offset - kConfigOffset, from);
+    if (state_.has(status::kDriver) && !state_.is_broken())
+      device_.write_config(offset - kConfigOffset, from);
     return;
   }
   if (!is_register_access(offset, from.size())) return;
@@ -214,7 +215,7 @@ void MmioTransport::notify(uint16_t queue) {
   if (!is_running() || queue >= queues_.size()) return;
   auto work = device_.queue_notified(queue);
   if (!work) return fail(std::move(work).error());
-  if (*work == Work::more && is_running()) pending_queues_ |= 1U << queue;
+  if (*work == Work::more) pending_queues_ |= 1U << queue;
 }
 
 void MmioTransport::resume() {

@@ -28,8 +28,8 @@ class TransportHost {
 
 /// The virtio-mmio transport, version 2 (virtio 1.2, 4.2), of one device.
 ///
-/// Lives on the reactor's thread. Notifications come by notify() (an ioeventfd on kNotifyOffset, one per queue
-/// by datamatch) or as writes to that register; both do the same.
+/// Lives on the reactor's thread. Notifications come by notify() (an ioeventfd on kNotifyOffset, one per
+/// queue by datamatch) or as writes to that register; both do the same.
 class MmioTransport final : private Interrupt {
  public:
   static constexpr uint64_t kWindowBytes = 0x1000;

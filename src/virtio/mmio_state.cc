@@ -34,11 +34,20 @@ Result<> validate(const MmioState& state, const Device& device) {
                                             " do not suit the device's " + hex(offered_features(device)));
   }
   if (state.interrupt_status > 3) {
-    return fail(Code::invalid_argument, "interrupt status " + hex(state.interrupt_status) + " has unknown bits");
+    return fail(Code::invalid_argument,
+                "interrupt status " + hex(state.interrupt_status) + " has unknown bits");
   }
-  const auto same_limit = [](const QueueState& queue, uint16_t max_size) { return queue.max_size == max_size; };
+  const auto same_limit = [](const QueueState& queue, uint16_t max_size) {
+    return queue.max_size == max_size;
+  };
   if (!std::ranges::equal(state.queues, device.queue_max_sizes(), same_limit)) {
     return fail(Code::invalid_argument, "the saved queues are not the device's");
+  }
+  for (const QueueState& queue : state.queues) {
+    if (state.has(status::kDriverOk)) break;
+    if (queue.next_avail != 0 || queue.next_used != 0 || queue.unsignalled != 0) {
+      return fail(Code::invalid_argument, "a queue was used before DRIVER_OK");
+    }
   }
   return {};
 }

@@ -96,8 +96,8 @@ Result<std::optional<DescriptorChain>> Queue::pop() {
   // an index that goes back (2.7.6.1) looks like a far jump.
   if (pending + state_.in_flight() > state_.size) {
     return fail(Code::invalid_argument, "available index is " + std::to_string(pending) + " ahead with " +
-                                            std::to_string(state_.in_flight()) + " in flight, in a queue of " +
-                                            std::to_string(state_.size));
+                                            std::to_string(state_.in_flight()) +
+                                            " in flight, in a queue of " + std::to_string(state_.size));
   }
   const size_t slot = state_.next_avail & (state_.size - 1);
   const auto head = load<uint16_t>(&driver_area_[kRingOffset + kAvailEntryBytes * slot]);

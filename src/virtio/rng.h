@@ -11,8 +11,8 @@
 
 namespace lambdo::virtio {
 
-/// The entropy device (virtio 1.2, 5.4): fills the driver's buffers from the host's random generator. It has no
-/// state of its own to save.
+/// The entropy device (virtio 1.2, 5.4): fills the driver's buffers from the host's random generator. It has
+/// no state of its own to save.
 class Rng final : public Device {
  public:
   /// A longer request is filled that far, which the driver is told (5.4.6.1 allows it).

@@ -1,3 +1,12 @@
+"""End-to-end tests: real servers, real programs, raw sockets. Run by ./dev test, or by hand as root:
+
+  LAMBDO_BIN, LAMBDO_AGENT  the binaries (build/release)
+  LAMBDO_IMAGES             folder of the languages' root file systems (build/images)
+  LAMBDO_SLOW=1             all time limits eight times as long; taken by itself for binaries with sanitizers
+  LAMBDO_LOAD_RUNS          runs of the load test (2000); the figure that is promised is measured with 10000
+"""
+import resource
+
 import pytest
 
 pytest.register_assert_rewrite("http_client", "ledger", "server")
@@ -15,6 +24,8 @@ def need_images(languages):
 
 
 def pytest_sessionstart(session):
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     missing = [str(path) for path in (configs.BINARY, configs.AGENT) if not path.exists()]
     if missing:
         pytest.exit(f"not built: {', '.join(missing)}; run ./dev build, or set LAMBDO_BIN and LAMBDO_AGENT", 2)

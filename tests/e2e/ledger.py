@@ -109,12 +109,12 @@ def cgroup_folders(state_dir):
 
 
 def count_guests(server):
-    """How many there are by the launcher's children, and by the folders of each cgroup hierarchy: a set of numbers."""
+    """How many there are by the launcher's children, and by cgroups in the hierarchy that has most: a set of numbers."""
     launcher = children(server.pid)
     counts = {len(children(launcher[0]))} if launcher else set()
-    folders = cgroup_folders(server.state_dir)
-    for top in (folder for folder in folders if os.path.basename(folder) == cgroup_name(server.state_dir)):
-        counts.add(sum(folder.startswith(f"{top}/") for folder in folders))
+    tops = collections.Counter(os.path.dirname(folder) for folder in cgroup_folders(server.state_dir))
+    name = cgroup_name(server.state_dir)
+    counts.add(max((count for top, count in tops.items() if os.path.basename(top) == name), default=0))
     return counts
 
 

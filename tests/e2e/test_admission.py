@@ -190,8 +190,14 @@ def test_guest_that_dies_in_the_pool_is_replaced_before_it_is_given_out(servers)
     server = servers.start([configs.language("bash", warm=2)])
     server.wait_warm()
     before = ledger.take(server)
-    for pid in ledger.children(ledger.children(server.pid)[0]):
+    (launcher,) = ledger.children(server.pid)
+    guests = ledger.children(launcher)
+    for pid in guests:
         os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: not set(guests) & set(ledger.children(launcher)), 5, "the dead guests are not reaped")
+    # The launcher tells of it right after; a turn or two of the server's loop later the server knows.
+    for _ in range(5):
+        server.get("/health")
     for _ in range(4):
         server.assert_works()
     server.wait_warm()

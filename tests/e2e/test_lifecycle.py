@@ -237,6 +237,26 @@ def test_killed_launcher_is_noticed(servers):
     server.start().assert_works()
 
 
+def test_agent_that_dies_mid_run_is_an_error_and_not_a_result(servers):
+    server = servers.start()
+    with server.same_ledger():
+        run, marker = sleeping(server)
+        os.kill(agent_above(server, marker), signal.SIGKILL)
+        response = run.wait().response
+        assert (response.status, response.error()[0]) == (502, "agent_lost"), response
+        gone_within(marker, 1)
+        server.assert_works()
+
+
+def agent_above(server, marker):
+    """The agent of the guest in which this process runs: the first process of its pid namespace."""
+    below = ledger.descendants(server.pid)
+    pid = next(pid for pid in below if marker in ledger.read_text(f"/proc/{pid}/cmdline"))
+    while not re.search(r"^NSpid:.*\t1$", ledger.read_text(f"/proc/{pid}/status"), re.MULTILINE):
+        pid = below[pid][0]
+    return pid
+
+
 # ---- starting
 
 def test_second_server_on_a_state_directory_is_refused(servers):

@@ -1,10 +1,9 @@
 // A hostile guest against the virtio transport: the input is a program of register accesses, writes to guest
 // memory, notifications, and turns of the event loop, run on an entropy and a loopback device that share the
-// guest's memory. A quarter of the instructions are well-formed driver steps, so that rings are reached at all.
+// guest's memory. Some instructions are well-formed driver steps, so that the rings are reached at all.
 
 #include <algorithm>
 #include <array>
-#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -73,6 +72,7 @@ class Guest {
 
   void run(Input& input) {
     for (size_t i = 0; i < kMaxInstructions && !input.is_empty(); ++i) step(input);
+    for (const auto& slot : slots_) check(*slot);
   }
 
  private:
@@ -80,7 +80,7 @@ class Guest {
     const auto opcode = input.take<uint8_t>();
     const size_t index = opcode >> 7;
     Slot& slot = *slots_[index];
-    switch (opcode % 12) {
+    switch (opcode % 15) {
       case 0:
         return read_any(slot, input);
       case 1:
@@ -103,8 +103,14 @@ class Guest {
         return offer(input);
       case 10:
         return save_and_restore(index, input);
+      case 11:
+        return slot.mmio.write(0x70, input.take<uint8_t>());
+      case 12:
+        return offer_request(input);
+      case 13:
+        return take_used(slot);
       default:
-        return set_status(slot, input);
+        return signal_config();
     }
   }
 
@@ -198,9 +204,42 @@ class Guest {
     if (damage >> 4 > 5) CHECK(restored.has_value() && slots_[index]->transport.save() == saved);
   }
 
-  static void set_status(Slot& slot, Input& input) {
-    slot.mmio.write(0x70, input.take<uint8_t>());
-    CHECK(slot.host.failures == 0 || slot.host.interrupts > 0 || !slot.host.last_failure.message.empty());
+  /// A request as a good driver makes it: readable, then writable buffers.
+  void offer_request(Input& input) {
+    const auto shape = input.take<uint8_t>();
+    const size_t count = shape % 6 + size_t{1};
+    if (!queue_ || queue_->free_descriptors() < count) return;
+    std::vector<Part> parts;
+    for (size_t i = 0; i < count; ++i) {
+      parts.push_back({0x4800 + uint64_t{input.take<uint8_t>()}, input.take<uint8_t>(), i >= shape / 32U});
+    }
+    if ((shape & 16) != 0) {
+      queue_->add_indirect(parts, 0x4000);
+    } else {
+      queue_->add(parts);
+    }
+  }
+
+  void take_used(Slot& slot) {
+    if (!queue_) return;
+    // The used ring may hold anything by now; one round of it is enough.
+    for (uint16_t i = 0; i < size_ && queue_->take_used(); ++i) continue;
+    slot.mmio.write(0x64, slot.mmio.read(0x60));
+  }
+
+  void signal_config() {
+    if (loopback_.context()) loopback_.context()->interrupt.signal_config();
+  }
+
+  /// What holds whatever the guest did.
+  void check(const Slot& slot) const {
+    const MmioState state = slot.transport.save();
+    CHECK(validate(state, slot.device).has_value());
+    if (state.has(status::kDriverOk) && !state.is_broken()) {
+      for (const QueueState& queue : state.queues) CHECK(validate(queue, memory_.guest()).has_value());
+    }
+    // A failure while the driver is there is told to it (virtio 1.2, 2.1.2).
+    CHECK(!state.has(status::kNeedsReset) || slot.host.failures == 0 || slot.host.interrupts > 0);
   }
 
   const TestMemory& memory_;

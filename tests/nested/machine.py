@@ -255,9 +255,12 @@ class Machine:
                 on_output(before)
                 status, seconds = after.split()[:2]
                 return int(status), float(seconds)
-            if not found and len(pending) > len(mark):
-                on_output(pending[:-len(mark)])
-                pending = pending[-len(mark):]
+            if not found:
+                # All but what may be the beginning of the mark.
+                kept = next((size for size in range(min(len(mark), len(pending)), 0, -1)
+                             if mark.startswith(pending[-size:])), 0)
+                on_output(pending[:len(pending) - kept])
+                pending = pending[len(pending) - kept:]
             data = self._receive(deadline)
             if data is None:
                 on_output(pending)

@@ -4,10 +4,9 @@ from nested_test import NestedTest
 
 def suites(build, kernel):
     """All tests for one build folder and one folder of the guest kernel (see tools/guest_kernel.sh)."""
-    boot = "tests/nested/qemu_microvm.sh"
     return [
-        NestedTest("kvm-unit", f"{build}/tests/unit/kvm/kvm_test", files=[f"{build}/tests/unit/kvm/kvm_test"]),
+        NestedTest("kvm-unit", f"{build}/tests/unit/kvm/kvm_test", files=(f"{build}/tests/unit/kvm/kvm_test",)),
         NestedTest("kvm-probe", f"tests/nested/probe_is_usable.sh {build}/tests/unit/kvm/kvm_test",
-                   files=[f"{build}/tests/unit/kvm/kvm_test"]),
-        NestedTest("qemu-microvm", f"{boot} {kernel}/vmlinux {kernel}/modules", files=[f"{kernel}/vmlinux"]),
+                   files=(f"{build}/tests/unit/kvm/kvm_test",)),
+        NestedTest("qemu-microvm", f"tests/nested/qemu_microvm.sh {kernel}/vmlinux", files=(f"{kernel}/vmlinux",)),
     ]

@@ -121,6 +121,7 @@ TEST_CASE("refused connections that stay do not pile up") {
   TestClient first(server.port());
   CHECK(first.exchange(kHealth).status == 200);
   std::vector<std::unique_ptr<TestClient>> crowd;
+  crowd.reserve(200);
   for (int i = 0; i < 200; ++i) crowd.push_back(std::make_unique<TestClient>(server.port()));
   REQUIRE(eventually([&] { return server.statistics().connections_refused >= 64; }));
   CHECK(server.statistics().connections_open <= 65);
@@ -136,6 +137,7 @@ TEST_CASE("a thousand idle connections leave the server answering, and none is l
   {
     TestServer server({.max_connections = 1100});
     std::vector<std::unique_ptr<TestClient>> crowd;
+    crowd.reserve(1000);
     for (int i = 0; i < 1000; ++i) crowd.push_back(std::make_unique<TestClient>(server.port()));
     REQUIRE(eventually([&] { return server.statistics().connections_open == 1000; }));
     TestClient client(server.port());

@@ -65,6 +65,7 @@ TEST_CASE("the parser accepts what is valid and refuses every attack, however th
       REQUIRE(parse({bytes.substr(0, split), bytes.substr(split)}) == expected(request));
     }
     std::vector<std::string_view> single_bytes;
+    single_bytes.reserve(bytes.size());
     for (size_t i = 0; i < bytes.size(); ++i) single_bytes.push_back(bytes.substr(i, 1));
     CHECK(parse(single_bytes) == expected(request));
   }

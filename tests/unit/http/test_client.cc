@@ -5,6 +5,7 @@
 #include <sys/socket.h>
 
 #include <array>
+#include <cerrno>
 #include <cstdlib>
 
 #include "base/check.h"
@@ -12,6 +13,17 @@
 #include "base/text.h"
 
 namespace lambdo::http {
+
+/// A ring that this thread had before interrupts its calls while the kernel takes it down, and with a timeout
+/// set they are not restarted.
+template <typename Call>
+static ssize_t retry_interrupted(Call call) {
+  ssize_t result = 0;
+  do {
+    result = call();
+  } while (result < 0 && errno == EINTR);
+  return result;
+}
 
 TestClient::TestClient(uint16_t port) : socket_(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
   CHECK(socket_.valid());
@@ -28,7 +40,8 @@ TestClient::TestClient(uint16_t port) : socket_(::socket(AF_INET, SOCK_STREAM | 
 
 bool TestClient::send(std::string_view bytes) {
   while (!bytes.empty()) {
-    const ssize_t count = ::send(fd(), bytes.data(), bytes.size(), MSG_NOSIGNAL);
+    const ssize_t count =
+        retry_interrupted([&] { return ::send(fd(), bytes.data(), bytes.size(), MSG_NOSIGNAL); });
     if (count < 0) return false;
     bytes.remove_prefix(static_cast<size_t>(count));
   }
@@ -37,7 +50,7 @@ bool TestClient::send(std::string_view bytes) {
 
 bool TestClient::fill() {
   std::array<char, 65536> bytes{};
-  const ssize_t count = ::recv(fd(), bytes.data(), bytes.size(), 0);
+  const ssize_t count = retry_interrupted([&] { return ::recv(fd(), bytes.data(), bytes.size(), 0); });
   if (count <= 0) return false;
   buffer_.append(bytes.data(), static_cast<size_t>(count));
   return true;
@@ -103,7 +116,7 @@ RawResponse TestClient::receive(bool has_body) {
 bool TestClient::ended() {
   if (!buffer_.empty()) return false;
   char byte = 0;
-  return ::recv(fd(), &byte, 1, 0) == 0;
+  return retry_interrupted([&] { return ::recv(fd(), &byte, 1, 0); }) == 0;
 }
 
 std::string TestClient::receive_all() {

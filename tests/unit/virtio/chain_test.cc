@@ -13,8 +13,8 @@
 
 #include "base/mapping.h"
 #include "driver.h"
-#include "virtio/queue.h"
 #include "test.h"
+#include "virtio/queue.h"
 
 namespace lambdo::virtio {
 
@@ -69,14 +69,23 @@ TEST_CASE("what virtio 1.2, 2.7.4 and 2.7.5 forbid is refused, the rest accepted
       {"next is unused without NEXT", {{kData, 16, 0, 999}}, {}, "", 1},
       {"unknown flags are ignored", {{kData, 16, 0xfff8, 0}}, {}, "", 1},
       {"as long as the queue",
-       {{kData, 1, kNext, 1}, {kData, 1, kNext, 2}, {kData, 1, kNext, 3}, {kData, 1, 0, 0}}, {}, "", 4},
+       {{kData, 1, kNext, 1}, {kData, 1, kNext, 2}, {kData, 1, kNext, 3}, {kData, 1, 0, 0}},
+       {},
+       "",
+       4},
       {"the last byte of memory", {{kMemoryBytes - 1, 1, 0, 0}}, {}, "", 1},
       {"of no length: left out, its address not looked at",
-       {{kMax, 0, kNext, 1}, {kData, 16, kNext, 2}, {kMax, 0, kWrite, 0}}, {}, "", 1},
+       {{kMax, 0, kNext, 1}, {kData, 16, kNext, 2}, {kMax, 0, kWrite, 0}},
+       {},
+       "",
+       1},
       {"of no length alone", {{kMax, 0, 0, 0}}, {}, "", 0},
 
       {"writable, then readable", {{kData, 16, kNext | kWrite, 1}, in}, {}, "after a device-writable"},
-      {"writable of no length, then readable", {{kData, 0, kNext | kWrite, 1}, in}, {}, "after a device-writable"},
+      {"writable of no length, then readable",
+       {{kData, 0, kNext | kWrite, 1}, in},
+       {},
+       "after a device-writable"},
       {"loop onto itself", {{kData, 1, kNext, 0}}, {}, "longer than its queue"},
       {"loop of two", {{kData, 1, kNext, 1}, {kData, 1, kNext, 0}}, {}, "longer than its queue"},
       {"loop of no length", {{kData, 0, kNext, 0}}, {}, "longer than its queue"},
@@ -93,29 +102,46 @@ TEST_CASE("what virtio 1.2, 2.7.4 and 2.7.5 forbid is refused, the rest accepted
       {"indirect with WRITE, which means nothing", {{kTable, 16, kIndirect | kWrite, 0}}, {in}, "", 1},
       {"indirect after direct", {{kData, 16, kNext, 1}, {kTable, 16, kIndirect, 0}}, {in}, "", 2},
       {"indirect readable after direct writable",
-       {{kData, 16, kNext | kWrite, 1}, {kTable, 16, kIndirect, 0}}, {in}, "after a device-writable"},
+       {{kData, 16, kNext | kWrite, 1}, {kTable, 16, kIndirect, 0}},
+       {in},
+       "after a device-writable"},
       {"indirect as long as the queue",
        {{kTable, 64, kIndirect, 0}},
-       {{kData, 1, kNext, 1}, {kData, 1, kNext, 2}, {kData, 1, kNext, 3}, {kData, 1, 0, 0}}, "", 4},
+       {{kData, 1, kNext, 1}, {kData, 1, kNext, 2}, {kData, 1, kNext, 3}, {kData, 1, 0, 0}},
+       "",
+       4},
       {"table longer than its chain", {{kTable, 0x1000, kIndirect, 0}}, {in}, "", 1},
       {"table off its alignment", {{kTable + 16 - 3, 16, kIndirect, 0}}, {}, "", 0},
       {"indirect longer than the queue",
        {{kTable, 80, kIndirect, 0}},
-       {{kData, 1, kNext, 1}, {kData, 1, kNext, 2}, {kData, 1, kNext, 3}, {kData, 1, kNext, 4}, {kData, 1, 0, 0}},
+       {{kData, 1, kNext, 1},
+        {kData, 1, kNext, 2},
+        {kData, 1, kNext, 3},
+        {kData, 1, kNext, 4},
+        {kData, 1, 0, 0}},
        "longer than its queue"},
       {"direct and indirect together longer than the queue",
        {{kData, 1, kNext, 1}, {kTable, 64, kIndirect, 0}},
        {{kData, 1, kNext, 1}, {kData, 1, kNext, 2}, {kData, 1, kNext, 3}, {kData, 1, 0, 0}},
        "longer than its queue"},
-      {"indirect loop", {{kTable, 32, kIndirect, 0}}, {{kData, 1, kNext, 1}, {kData, 1, kNext, 0}}, "longer than"},
-      {"indirect in indirect", {{kTable, 16, kIndirect, 0}}, {{kTable, 16, kIndirect, 0}}, "in an indirect table"},
+      {"indirect loop",
+       {{kTable, 32, kIndirect, 0}},
+       {{kData, 1, kNext, 1}, {kData, 1, kNext, 0}},
+       "longer than"},
+      {"indirect in indirect",
+       {{kTable, 16, kIndirect, 0}},
+       {{kTable, 16, kIndirect, 0}},
+       "in an indirect table"},
       {"indirect with NEXT", {{kTable, 16, kIndirect | kNext, 1}, in}, {in}, "goes on after"},
       {"indirect of no length", {{kTable, 0, kIndirect, 0}}, {in}, "table of 0 bytes"},
       {"indirect of 24 bytes", {{kTable, 24, kIndirect, 0}}, {in}, "table of 24 bytes"},
       {"indirect of 15 bytes", {{kTable, 15, kIndirect, 0}}, {in}, "table of 15 bytes"},
       {"indirect table outside of memory", {{kMemoryBytes - 16, 32, kIndirect, 0}}, {}, "not in one region"},
       {"indirect table wraps", {{kMax - 15, 32, kIndirect, 0}}, {}, "not in one region"},
-      {"indirect next outside of its table", {{kTable, 16, kIndirect, 0}}, {{kData, 1, kNext, 1}}, "entry 1 of"},
+      {"indirect next outside of its table",
+       {{kTable, 16, kIndirect, 0}},
+       {{kData, 1, kNext, 1}},
+       "entry 1 of"},
       {"indirect not negotiated", {{kTable, 16, kIndirect, 0}}, {in}, "not negotiated", 0, 0, false},
   };
   for (const ChainCase& c : cases) {
@@ -170,8 +196,8 @@ TEST_CASE("copies gather from readable and scatter to writable buffers, bounded 
     size_t wanted;
     std::string expected;
   };
-  const Case cases[] = {{0, 8, "abcdefgh"}, {0, 3, "abc"},   {2, 2, "cd"}, {3, 9, "defgh"}, {7, 1, "h"},
-                        {8, 4, ""},         {kMax, 4, ""},   {0, 0, ""},   {0, 64, "abcdefgh"}};
+  const Case cases[] = {{0, 8, "abcdefgh"}, {0, 3, "abc"}, {2, 2, "cd"}, {3, 9, "defgh"},    {7, 1, "h"},
+                        {8, 4, ""},         {kMax, 4, ""}, {0, 0, ""},   {0, 64, "abcdefgh"}};
   for (const Case& c : cases) {
     CAPTURE(c.offset);
     std::string copied(c.wanted, '\0');

@@ -126,7 +126,7 @@ class DriverQueue {
   uint16_t add(std::initializer_list<Part> parts) { return add(std::span(parts.begin(), parts.size())); }
 
   /// The same through an indirect table at `table_addr`.
-  uint16_t add_indirect(std::initializer_list<Part> parts, uint64_t table_addr) {
+  uint16_t add_indirect(std::span<const Part> parts, uint64_t table_addr) {
     uint16_t i = 0;
     for (const Part& part : parts) {
       const bool last = i + size_t{1} == parts.size();
@@ -134,10 +134,14 @@ class DriverQueue {
       ++i;
     }
     const uint16_t head = take_free();
-    set_descriptor(head, {table_addr, static_cast<uint32_t>(i * sizeof(Descriptor)), Descriptor::kIndirect, 0});
+    set_descriptor(head,
+                   {table_addr, static_cast<uint32_t>(i * sizeof(Descriptor)), Descriptor::kIndirect, 0});
     chains_[head] = {head};
     offer(head);
     return head;
+  }
+  uint16_t add_indirect(std::initializer_list<Part> parts, uint64_t table_addr) {
+    return add_indirect(std::span(parts.begin(), parts.size()), table_addr);
   }
 
   void set_descriptor(uint16_t index, const Descriptor& descriptor) const {
@@ -166,7 +170,8 @@ class DriverQueue {
   std::optional<Used> take_used() {
     if (used_index() == last_used_) return std::nullopt;
     const uint64_t entry_addr = device_addr_ + 4 + 8 * uint64_t{last_used_ % uint32_t{size_}};
-    const Used used = {load<uint32_t>(memory_.at(entry_addr, 4)), load<uint32_t>(memory_.at(entry_addr + 4, 4))};
+    const Used used = {load<uint32_t>(memory_.at(entry_addr, 4)),
+                       load<uint32_t>(memory_.at(entry_addr + 4, 4))};
     ++last_used_;
     const auto chain = chains_.find(static_cast<uint16_t>(used.head));
     if (chain != chains_.end()) {
@@ -218,7 +223,9 @@ class MmioDriver {
     transport_.read(offset, std::as_writable_bytes(std::span(&value, 1)));
     return value;
   }
-  void write(uint64_t offset, uint32_t value) { transport_.write(offset, std::as_bytes(std::span(&value, 1))); }
+  void write(uint64_t offset, uint32_t value) {
+    transport_.write(offset, std::as_bytes(std::span(&value, 1)));
+  }
 
   [[nodiscard]] uint32_t device_status() const { return read(0x70); }
   void set_status(uint32_t bits) { write(0x70, device_status() | bits); }
@@ -259,7 +266,8 @@ class MmioDriver {
     uint32_t index = 0;
     for (const DriverQueue* queue : queues) set_up_queue(index++, *queue);
     set_status(status::kDriverOk);
-    return device_status() == (status::kAcknowledge | status::kDriver | status::kFeaturesOk | status::kDriverOk);
+    return device_status() ==
+           (status::kAcknowledge | status::kDriver | status::kFeaturesOk | status::kDriverOk);
   }
 
   void notify(uint32_t queue) { write(MmioTransport::kNotifyOffset, queue); }

@@ -36,7 +36,9 @@ class Loopback final : public Device {
   [[nodiscard]] uint64_t features() const override { return kQueueFeatures | 1; }
   [[nodiscard]] std::span<const uint16_t> queue_max_sizes() const override { return kQueueMaxSizes; }
 
-  void read_config(uint64_t offset, std::span<std::byte> to) const override { read_fields(config, offset, to); }
+  void read_config(uint64_t offset, std::span<std::byte> to) const override {
+    read_fields(config, offset, to);
+  }
   void write_config(uint64_t offset, std::span<const std::byte> from) override {
     ++config_writes;
     for (const std::byte byte : from) {

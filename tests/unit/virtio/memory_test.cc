@@ -54,11 +54,20 @@ TEST_CASE("a slice lies in one region") {
     bool valid;
   };
   const Case cases[] = {
-      {0x1000, 0x1000, true},   {0x1000, 0x1001, false},  // next to each other is not one region
-      {0x0fff, 1, false},       {0x1fff, 1, true},        {0x1fff, 2, false},
-      {0x2fff, 1, true},        {0x3000, 1, false},       {0x10000, 0x800, true},
-      {0x10000, 0x801, false},  {0x10800, 1, false},      {0x1000, 0, true},
-      {0x1800, kMax, false},    {kMax, 1, false},         {kMax, kMax, false},
+      {0x1000, 0x1000, true},
+      {0x1000, 0x1001, false},  // next to each other is not one region
+      {0x0fff, 1, false},
+      {0x1fff, 1, true},
+      {0x1fff, 2, false},
+      {0x2fff, 1, true},
+      {0x3000, 1, false},
+      {0x10000, 0x800, true},
+      {0x10000, 0x801, false},
+      {0x10800, 1, false},
+      {0x1000, 0, true},
+      {0x1800, kMax, false},
+      {kMax, 1, false},
+      {kMax, kMax, false},
       {kMax - 0xfff, 0x2000, false},
   };
   for (const Case& c : cases) {

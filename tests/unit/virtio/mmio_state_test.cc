@@ -1,6 +1,5 @@
 #include "virtio/mmio_state.h"
 
-
 #include "loopback.h"
 #include "test.h"
 
@@ -36,6 +35,24 @@ TEST_CASE("a saved state of registers is accepted only where a driver could have
     MmioState state = started;
     state.interrupt_status = interrupts;
     CHECK_FALSE(validate(state, device).has_value());
+  }
+}
+
+TEST_CASE("a queue has not moved before its device runs") {
+  const Loopback device;
+  for (const auto field : {0, 1, 2}) {
+    CAPTURE(field);
+    MmioState state;
+    state.status = 11;
+    state.driver_features = kFeatureVersion1;
+    state.queues = {{.max_size = 256}, {.max_size = 16}};
+    CHECK(validate(state, device).has_value());
+    state.queues[1].next_avail = field == 0 ? 1 : 0;
+    state.queues[1].next_used = field == 1 ? 1 : 0;
+    state.queues[1].unsignalled = field == 2 ? 1 : 0;
+    CHECK_EQ(validate(state, device).error().message, "a queue was used before DRIVER_OK");
+    state.status = 15;
+    CHECK(validate(state, device).has_value());
   }
 }
 

@@ -80,9 +80,9 @@ TEST_CASE("the available index may be as far ahead as the queue is long, countin
     int in_flight;  // popped before
     bool valid;
   };
-  const Case cases[] = {{1, 0, true},     {4, 0, true},      {5, 0, false},  {3, 1, true},
-                        {4, 1, false},    {1, 4, false},     {0, 4, true},   {-1, 0, false},
-                        {-1, 2, false},   {32768, 0, false}, {65535, 0, false}};
+  const Case cases[] = {{1, 0, true},   {4, 0, true},      {5, 0, false},    {3, 1, true},
+                        {4, 1, false},  {1, 4, false},     {0, 4, true},     {-1, 0, false},
+                        {-1, 2, false}, {32768, 0, false}, {65535, 0, false}};
   for (const Case& c : cases) {
     for (const int start : {0, 65533}) {
       CAPTURE(c.ahead);
@@ -230,7 +230,8 @@ TEST_CASE("the device writes its used ring and nothing around it") {
   DriverQueue driver(memory, kBase, 8);
   Queue queue = Queue::create(driver.state(true), memory.guest()).value();
   const auto bytes = memory.guest().slice(0, kMemoryBytes).value();
-  for (uint64_t addr = driver.end_addr(); addr < driver.end_addr() + 64; ++addr) bytes[addr] = std::byte{0xee};
+  for (uint64_t addr = driver.end_addr(); addr < driver.end_addr() + 64; ++addr)
+    bytes[addr] = std::byte{0xee};
   for (int i = 0; i < 100; ++i) {
     driver.add({{kData, 8, true}});
     REQUIRE(queue.push_used(queue.pop().value()->head(), 0xffffffff).has_value());
@@ -283,15 +284,18 @@ TEST_CASE("a state that cannot be is refused") {
       {"size over the device's limit", [](QueueState& s) { s.max_size = 4; }, "not a power of 2 up to 4"},
       {"no limit", [](QueueState& s) { s.max_size = 0; }, "queue limit 0"},
       {"limit over ours", [](QueueState& s) { s.max_size = 512; }, "queue limit 512"},
-      {"descriptor table off 16", [](QueueState& s) { s.descriptor_addr += 8; }, "descriptor table at 0x1008"},
+      {"descriptor table off 16", [](QueueState& s) { s.descriptor_addr += 8; },
+       "descriptor table at 0x1008"},
       {"available ring off 2", [](QueueState& s) { s.driver_addr += 1; }, "available ring at"},
       {"used ring off 4", [](QueueState& s) { s.device_addr += 2; }, "used ring at"},
       {"descriptor table past memory", [](QueueState& s) { s.descriptor_addr = kMemoryBytes - 112; },
        "descriptor table: 128 bytes"},
       {"descriptor table at the end", [](QueueState& s) { s.descriptor_addr = kMemoryBytes - 128; }, ""},
-      {"available ring past memory", [](QueueState& s) { s.driver_addr = kMemoryBytes - 20; }, "available ring: 22"},
+      {"available ring past memory", [](QueueState& s) { s.driver_addr = kMemoryBytes - 20; },
+       "available ring: 22"},
       {"available ring at the end", [](QueueState& s) { s.driver_addr = kMemoryBytes - 22; }, ""},
-      {"used ring past memory", [](QueueState& s) { s.device_addr = kMemoryBytes - 68; }, "used ring: 70 bytes"},
+      {"used ring past memory", [](QueueState& s) { s.device_addr = kMemoryBytes - 68; },
+       "used ring: 70 bytes"},
       {"used ring at the end", [](QueueState& s) { s.device_addr = kMemoryBytes - 72; }, ""},
       {"descriptor table wraps", [](QueueState& s) { s.descriptor_addr = kMax - 15; }, "descriptor table"},
       {"available ring wraps", [](QueueState& s) { s.driver_addr = kMax - 1; }, "available ring"},
@@ -300,8 +304,8 @@ TEST_CASE("a state that cannot be is refused") {
       {"in flight more than fit", [](QueueState& s) { s.next_avail = 9; }, "9 chains in flight"},
       {"used past available", [](QueueState& s) { s.next_used = 1; }, "65535 chains in flight"},
       {"unsignalled", [](QueueState& s) { s.unsignalled = 65537; }, "unsignalled"},
-      {"not ready: nothing of it is used", [](QueueState& s) { s = {.max_size = 8, .size = 3, .next_avail = 99}; },
-       ""},
+      {"not ready: nothing of it is used",
+       [](QueueState& s) { s = {.max_size = 8, .size = 3, .next_avail = 99}; }, ""},
   };
   for (const Case& c : cases) {
     CAPTURE(c.name);

@@ -5,8 +5,8 @@
 #include <thread>
 
 #include "driver.h"
-#include "virtio/queue.h"
 #include "test.h"
+#include "virtio/queue.h"
 
 namespace lambdo::virtio {
 
@@ -23,7 +23,8 @@ static bool is_sound(const DescriptorChain& chain, std::span<const std::byte> me
   bool seen_writable = false;
   uint64_t total_bytes = 0;
   for (const Buffer& buffer : chain.buffers()) {
-    if (buffer.data < memory.data() || buffer.data + buffer.len_bytes > memory.data() + memory.size()) return false;
+    if (buffer.data < memory.data() || buffer.data + buffer.len_bytes > memory.data() + memory.size())
+      return false;
     if (seen_writable && !buffer.device_writable) return false;
     seen_writable = buffer.device_writable;
     total_bytes += buffer.len_bytes;
@@ -44,8 +45,8 @@ TEST_CASE("descriptors and rings that change while the device reads give sound c
     while (!done.load(std::memory_order_relaxed)) {
       for (uint16_t i = 0; i < kSize; ++i) {
         const auto r = static_cast<uint32_t>(random());
-        driver.set_descriptor(i, {addrs[r % 32 < 29 ? 0 : r % 4], r >> 8 & 63, static_cast<uint16_t>(r >> 16 & 3),
-                                  static_cast<uint16_t>(r >> 20 & 7)});
+        driver.set_descriptor(i, {addrs[r % 32 < 29 ? 0 : r % 4], r >> 8 & 63,
+                                  static_cast<uint16_t>(r >> 16 & 3), static_cast<uint16_t>(r >> 20 & 7)});
       }
       index = static_cast<uint16_t>(driver.used_index() + random() % (kSize + 1));
       driver.set_avail_index(index);

@@ -39,7 +39,8 @@ Result<> check_header(const Elf64_Ehdr& header) {
 template <typename Row>
 std::vector<Row> copy_table(std::span<const std::byte> bytes) {
   std::vector<Row> rows(bytes.size() / sizeof(Row));
-  std::memcpy(rows.data(), bytes.data(), rows.size() * sizeof(Row));
+  // Without rows there is no address, which memcpy must not be given.
+  if (!rows.empty()) std::memcpy(rows.data(), bytes.data(), rows.size() * sizeof(Row));
   return rows;
 }
 

@@ -322,7 +322,7 @@ def test_exit_code_over_128_is_no_signal(serving):
 
 def test_deep_process_tree_dies_as_a_whole(serving):
     marker = f"tree-{time.monotonic_ns()}"
-    answer = serving.run("python", DEEP_TREE, args=["40", marker], limits={"wall_ms": 1500 * configs.SLOW})
+    answer = serving.run("python", DEEP_TREE, args=["40", marker], limits={"wall_ms": 4000 * configs.SLOW})
     assert_timeout(answer)
     assert answer["steps"][0]["stdout"] == "bottom\n"
     wait_until(lambda: not ledger.processes_with(marker), 1, "processes of the tree live on")

@@ -261,6 +261,7 @@ def agent_above(server, marker):
 
 def test_second_server_on_a_state_directory_is_refused(servers):
     first = servers.start()
+    first.wait_settled()
     second = servers.prepare(state_dir=first.state_dir)
     began = time.monotonic()
     assert second.spawn().wait() != 0

@@ -8,6 +8,7 @@ import collections
 import json
 import os
 import pathlib
+import signal
 import subprocess
 import sys
 import time
@@ -25,7 +26,6 @@ class Log:
     def __init__(self, path, live):
         self.path = path
         self.live = live
-        self.last_lines = collections.deque(maxlen=LOG_TAIL_LINES)
         path.parent.mkdir(parents=True, exist_ok=True)
         self.file = open(path, "wb")
 
@@ -40,8 +40,7 @@ class Log:
         """Closes the file; gives its last lines."""
         self.file.close()
         with open(self.path, errors="replace") as file:
-            self.last_lines.extend(line.rstrip() for line in file)
-        return [line for line in self.last_lines if line]
+            return list(collections.deque((line.rstrip() for line in file if line.strip()), LOG_TAIL_LINES))
 
 
 class NestedRunner:
@@ -52,10 +51,12 @@ class NestedRunner:
         self.logs = logs
         self.boot_limit_s = boot_limit_s
         self.machine = None
+        self.machines = 0
 
     def run(self, test, log):
         if self.machine is None:
-            self.machine = Machine(self.setup, self.logs / "console.log")
+            self.machines += 1
+            self.machine = Machine(self.setup, self.logs / f"machine-{self.machines}" / "console.log")
             ready_s = self.machine.wait_ready(self.boot_limit_s)
             print(f"nested: the nested host was ready after {ready_s:.1f} s", flush=True)
         return self.machine.run(test.command, test.timeout_s, log.write)
@@ -175,7 +176,7 @@ def make_setup(arguments):
 
 
 def run_shell(setup, logs):
-    with Machine(setup, logs / "console.log", interactive=True) as machine:
+    with Machine(setup, logs / "machine-shell" / "console.log", interactive=True) as machine:
         machine.wait_ready(180)
         return machine.shell()
 
@@ -209,6 +210,7 @@ def main():
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
         sys.exit(main())
     except SetupError as error:

@@ -203,7 +203,7 @@ class Machine:
             said = [line for line in log if "warning" not in line]
             reason += f" (QEMU's status {self.qemu.returncode}{': ' + said[-1] if said else ''})"
         tail = "".join(f"\n  console: {line}" for line in lines[-15:])
-        return MachineLost(reason + tail)
+        return MachineLost(f"{reason}; its logs are in {self.console_log.parent}{tail}")
 
     def _receive(self, deadline):
         """More bytes of the control port, or None when the time is over. The console is read along the way."""

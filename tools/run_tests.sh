@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Runs kinds of tests against one build folder and counts them: tools/run_tests.sh FOLDER KIND...
-# KIND: lint, unit, e2e, reports (what sanitizers found, also in a server that a test did not watch). All kinds run, whatever fails; the last line is "N passed, N failed[, N skipped]".
+# KIND: lint, unit, e2e, nested (what needs a KVM that works), reports (what sanitizers found, also in a server that a test did not watch). All kinds run, whatever fails; the last line is "N passed, N failed[, N skipped]".
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 cd "$root"
@@ -32,6 +32,16 @@ test_e2e() {
     run_logged "e2e-$name" "end-to-end tests" /usr/bin/python3 -m pytest tests/e2e -p no:cacheprovider \
     --tb=short -rfEs -q --junitxml="$report" || true
   /usr/bin/python3 tools/results.py junit "$report" "$counts/e2e"
+}
+
+test_nested() {
+  local report=$logs/nested-harness.xml
+  rm -f "$report"
+  run_logged nested-harness "tests of the nested harness" /usr/bin/python3 -m pytest tests/nested -p no:cacheprovider \
+    --tb=short -q --junitxml="$report" || true
+  /usr/bin/python3 tools/results.py junit "$report" "$counts/nested-harness"
+  echo "0 1 0" >"$counts/nested" # unless it comes to an end
+  /usr/bin/python3 tests/nested/harness.py --build "$build" --counts "$counts/nested" || true
 }
 
 test_reports() {

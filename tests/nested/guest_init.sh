@@ -1,10 +1,12 @@
 #!/busybox sh
+# shellcheck shell=dash
 # /init of the nested host: loads the modules, puts a memory file system over the outer host's read-only root
 # and goes on there with guest_loop.sh. Whatever fails here ends init, so the kernel panics and the harness sees it.
 set -e
 /busybox mkdir -p /bin
 /busybox --install -s /bin
 export PATH=/bin
+# shellcheck source=/dev/null
 . /nested.env
 
 mount -t proc proc /proc

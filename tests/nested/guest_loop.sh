@@ -1,9 +1,11 @@
 #!/bin/sh
+# shellcheck shell=dash
 # PID 1 of the nested host, on the outer host's file system: obeys the harness, one line per command.
 #   run NONCE LIMIT_S COMMAND   COMMAND is base64; answers with its output, then "\n\036NONCE STATUS SECONDS\n"
 #   shell ROWS COLUMNS          an interactive shell on the console; the machine ends with it
 set -e
 set -a
+# shellcheck source=/dev/null
 . /run/nested.env
 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 HOME=/root

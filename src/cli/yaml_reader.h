@@ -39,8 +39,8 @@ class YamlContext {
 /// A value with its place.
 class YamlValue {
  public:
-  YamlValue(YamlContext& context, YAML::Node node, std::string path, int line)
-      : context_(&context), node_(std::move(node)), path_(std::move(path)), line_(line) {}
+  YamlValue(YamlContext& context, const YAML::Node& node, std::string path, int line)
+      : context_(&context), node_(node), path_(std::move(path)), line_(line) {}
 
   [[nodiscard]] int line() const { return line_; }
   [[nodiscard]] const std::string& path() const { return path_; }

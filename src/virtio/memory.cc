@@ -32,7 +32,7 @@ void copy_to_guest(std::byte* to, std::span<const std::byte> from) {
   size_t at = 0;
   if (is_aligned<uint64_t>(to)) {
     for (; from.size() - at >= sizeof(uint64_t); at += sizeof(uint64_t)) {
-      uint64_t word;
+      uint64_t word = 0;
       std::memcpy(&word, &from[at], sizeof word);
       store(to + at, word);
     }

@@ -66,7 +66,7 @@ void MmioTransport::write(uint64_t offset, std::span<const std::byte> from) {
     return;
   }
   if (!is_register_access(offset, from.size())) return;
-  uint32_t value;
+  uint32_t value = 0;
   std::memcpy(&value, from.data(), sizeof value);
   write_register(offset, value);
 }
@@ -203,7 +203,7 @@ Result<> MmioTransport::activate(bool restored) {
     queue.indirect = (state_.driver_features & kFeatureIndirect) != 0;
     auto live = Queue::create(queue, memory_);
     if (!live) return std::unexpected(std::move(live).error().with_context("queue " + std::to_string(index)));
-    queues_.push_back(std::move(*live));
+    queues_.push_back(*live);
   }
   is_active_ = true;
   auto activated = device_.activate({memory_, queues_, *this, state_.driver_features, restored});

@@ -52,7 +52,7 @@ static void say_folder(const char* path) {
     say("errno %d", errno);
     return;
   }
-  for (struct dirent* entry; (entry = readdir(folder));) {
+  for (struct dirent* entry = NULL; (entry = readdir(folder));) {
     if (entry->d_name[0] != '.' || strlen(entry->d_name) > 2) say("%s ", entry->d_name);
   }
   closedir(folder);

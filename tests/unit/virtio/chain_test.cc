@@ -19,7 +19,6 @@
 namespace lambdo::virtio {
 
 using testing::DriverQueue;
-using testing::Part;
 using testing::TestMemory;
 
 constexpr uint16_t kNext = Descriptor::kNext;

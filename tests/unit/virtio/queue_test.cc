@@ -250,7 +250,7 @@ TEST_CASE("a queue goes on from its saved state, interrupts owed included") {
   DriverQueue driver(memory, kBase, 4);
   driver.start_at(65535);
   QueueState saved;
-  uint16_t held;
+  uint16_t held = 0;
   {
     Queue queue = Queue::create(driver.state(false, true), memory.guest()).value();
     for (int i = 0; i < 3; ++i) driver.add({{kData, 8, true}});

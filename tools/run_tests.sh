@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Runs kinds of tests against one build folder and counts them: tools/run_tests.sh FOLDER KIND...
-# KIND: lint, unit, e2e, nested (what needs a KVM that works), reports (what sanitizers found, also in a server that a test did not watch). All kinds run, whatever fails; the last line is "N passed, N failed[, N skipped]".
+# KIND: lint, unit, e2e, nested (what needs a KVM that works), reports (what sanitizers found, also in a server
+# that a test did not watch). All kinds run, whatever fails; the last line is "N passed, N failed[, N skipped]".
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 cd "$root"

@@ -29,6 +29,7 @@ Task<Response> Api::run(Request& request, CancelToken client_gone) {
     metrics_.run_failed(body.error());
     co_return http::error_response(body.error());
   }
+  std::string().swap(request.body);  // may be megabytes, and the run may wait for long
   const auto report = co_await runner_.run(std::move(body->request), client_gone);
   if (!report) {
     metrics_.run_failed(report.error());

@@ -84,6 +84,9 @@ static Result<> read_code(object body, engine::RunRequest& request) {
   if (!value) return wrong("code", "is missing; it is the list of files");
   array files;
   if (value->get(files) != simdjson::SUCCESS) return wrong_type("code", "an array of files", *value);
+  if (files.size() > engine::kMaxFiles) {
+    return wrong("code", "more than " + std::to_string(engine::kMaxFiles) + " files");
+  }
   for (element entry : files) {
     const std::string field = "code[" + std::to_string(request.code.size()) + "]";
     object file;
@@ -103,6 +106,8 @@ static Result<> read_args(object body, engine::RunRequest& request) {
   if (!value) return {};
   array args;
   if (value->get(args) != simdjson::SUCCESS) return wrong_type("args", "an array of strings", *value);
+  if (args.size() > engine::kMaxArguments)
+    return wrong("args", "more than " + std::to_string(engine::kMaxArguments));
   for (element argument : args) {
     request.args.push_back(TRY(string_of(argument, "args[" + std::to_string(request.args.size()) + "]")));
   }
@@ -114,6 +119,9 @@ static Result<> read_env(object body, engine::RunRequest& request) {
   if (!value) return {};
   object variables;
   if (value->get(variables) != simdjson::SUCCESS) return wrong_type("env", "an object of strings", *value);
+  if (variables.size() > engine::kMaxVariables) {
+    return wrong("env", "more than " + std::to_string(engine::kMaxVariables) + " variables");
+  }
   for (const auto& [name, entry] : variables) {
     request.environment.emplace_back(name, TRY(string_of(entry, "env." + std::string(name))));
   }

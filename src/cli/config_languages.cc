@@ -12,6 +12,7 @@ static constexpr size_t kMaxLanguages = 256;
 static constexpr size_t kMaxSteps = 64;
 static constexpr size_t kMaxEnvironment = 256;
 static constexpr uint64_t kMaxWarm = 1000;
+static constexpr uint64_t kMaxCpuPercent = 100'000;
 static constexpr uint32_t kDefaultWarm = 1;
 
 struct LimitField {
@@ -28,7 +29,7 @@ static constexpr std::array<LimitField, 6> kLimitFields = {{
 }};
 
 engine::Limits highest_limits() {
-  return {kMaxTimeMs, kMaxTimeMs, 1 << 20, 1 << 30, 65536, 1 << 20};
+  return {kMaxTimeMs, kMaxTimeMs, 1 << 20, 16 << 20, 65536, 1 << 20};
 }
 
 engine::Limits lowered_to(engine::Limits limits, const engine::Limits& maximum) {
@@ -107,6 +108,7 @@ static engine::Language read_language(const YamlValue& value, const Config& conf
   read_path(map, "rootfs", language.rootfs);
   read_path(map, "initramfs", language.initramfs);
   map.read_number("warm", language.warm, 0, kMaxWarm);
+  map.read_number("cpu_percent", language.cpu_percent, 0, kMaxCpuPercent);
   if (const auto image = map.find("image"); image && image->text()) {
     image->warning("is reserved and has no effect yet; name the root file system with rootfs");
   }

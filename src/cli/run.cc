@@ -190,9 +190,10 @@ Result<int> run_locally(const RunOptions& options) {
   // One guest for one run, of the one language, beside a server that may use the configured state directory.
   config.languages = {config.languages[wanted]};
   config.languages.front().warm = 0;
-  const TemporaryFolder state = TRY(TemporaryFolder::create());
-  config.state_dir = state.path();
+  std::optional<TemporaryFolder> state = TRY(TemporaryFolder::create());
+  config.state_dir = state->path();
   Foundation foundation = TRY(lay_foundation(config));
+  state.reset();  // its lock is held by a descriptor; whatever ends us now leaves no folder
   auto reactor = TRY(reactor::Reactor::create());
   Runtime runtime(*reactor, config, std::move(foundation));
   const auto report = TRY(reactor->run(run_once(runtime, std::move(request))));

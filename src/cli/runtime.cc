@@ -99,7 +99,11 @@ reactor::Task<Result<>> Runtime::start() {
 
 reactor::Task<> Runtime::stop() {
   if (runner_) co_await runner_->stop();
-  co_await launcher_.stop();
+  if (engine_) {
+    co_await engine_->stop();
+  } else {
+    co_await launcher_.stop();
+  }
 }
 
 std::vector<std::string> Runtime::warnings() const {

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <csignal>
 #include <cstdio>
+#include <cstdlib>
 #include <memory>
 #include <string>
 #include <utility>
@@ -13,6 +14,7 @@
 #include "base/text.h"
 #include "cli/commands.h"
 #include "cli/config.h"
+#include "cli/privileges.h"
 #include "cli/runtime.h"
 #include "http/server.h"
 #include "reactor/operations.h"
@@ -24,6 +26,8 @@ namespace lambdo::cli {
 namespace {
 
 using reactor::Task;
+
+constexpr int64_t kCleanUpTimeoutMs = 30'000;
 
 /// SIGINT and SIGTERM as something that can be read; blocked for all threads that come after.
 Result<Fd> signal_descriptor() {
@@ -156,10 +160,22 @@ Task<Result<>> serve_until_signal(reactor::Reactor& reactor, const Config& confi
   co_return ended;
 }
 
+/// Cleaning up waits for guests to be gone, and a process that hangs in the kernel never is. The launcher
+/// goes on when we have ended, and the next start looks again.
+Task<> end_after_all(reactor::Reactor& reactor, reactor::CancelToken token) {
+  if (!co_await reactor::SleepOp::for_ms(reactor, kCleanUpTimeoutMs, token)) co_return;
+  log::error("guests cannot be destroyed; ending without", {{"waited_ms", kCleanUpTimeoutMs}});
+  std::_Exit(kExitFailure);
+}
+
 Task<Result<>> serve_and_clean_up(reactor::Reactor& reactor, const Config& config, int signals,
                                   Runtime& runtime) {
   const Result<> served = co_await serve_until_signal(reactor, config, signals, runtime);
+  reactor::Scope last_resort(reactor);
+  last_resort.spawn(end_after_all(reactor, last_resort.token()));
   co_await runtime.stop();
+  last_resort.cancel();
+  co_await last_resort.join();
   co_return served;
 }
 
@@ -168,6 +184,8 @@ Result<> serve_config(const Config& config) {
   const Fd signals = TRY(signal_descriptor());
   // Before the first thread: the launcher is forked here.
   Foundation foundation = TRY(lay_foundation(config));
+  raise_priority();
+  TRY(drop_privileges());
   auto reactor = TRY(reactor::Reactor::create());
   Runtime runtime(*reactor, config, std::move(foundation));
   TRY(reactor->run(serve_and_clean_up(*reactor, config, signals.get(), runtime)));

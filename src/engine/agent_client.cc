@@ -12,17 +12,17 @@
 
 namespace lambdo::engine {
 
-// More than the largest output caps that a configuration can set, for several steps: a larger answer is no
-// honest one.
-static constexpr int kMaxResponseBytes = 256 << 20;
+// The agent keeps at most 48 MiB of output a run (agent/supervisor.h): a larger answer is no honest one.
+static constexpr int kMaxResponseBytes = 64 << 20;
 
 namespace {
 
-Error error_of(const grpc::Status& status) {
+/// `cancelled`: whether it was us who wanted the call to end; the guest may claim any status.
+Error error_of(const grpc::Status& status, bool cancelled) {
   std::string message = "agent: " + status.error_message();
   switch (status.error_code()) {
     case grpc::StatusCode::CANCELLED:
-      return {Code::cancelled, 0, std::move(message)};
+      return {cancelled ? Code::cancelled : Code::agent_protocol, 0, std::move(message)};
     case grpc::StatusCode::INVALID_ARGUMENT:
       return {Code::invalid_argument, 0, std::move(message)};
     case grpc::StatusCode::UNAVAILABLE:
@@ -66,7 +66,7 @@ class UnaryCall final : public Completion, private reactor::CancelHook {
     }
   }
   Result<Response> await_resume() {
-    if (!status_.ok()) return std::unexpected(error_of(status_));
+    if (!status_.ok()) return std::unexpected(error_of(status_, token_.cancelled()));
     return std::move(response_);
   }
 

@@ -100,6 +100,7 @@ reactor::Task<Result<>> NamespaceEngine::prepare(const std::vector<Language>& la
     spec.memory_mb = language.limits.memory_mb;
     spec.processes = language.limits.processes + kOwnTasks;
     spec.disk_mb = language.limits.disk_mb;
+    spec.cpu_percent = language.cpu_percent;
     auto kind = co_await launcher_.define(std::move(spec));
     if (!kind) co_return std::unexpected(std::move(kind).error().with_context(field));
     kinds_.push_back(*kind);

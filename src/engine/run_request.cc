@@ -9,10 +9,7 @@
 
 namespace lambdo::engine {
 
-static constexpr size_t kMaxFiles = 256;
 static constexpr size_t kMaxFilenameBytes = 512;
-static constexpr size_t kMaxArguments = 256;
-static constexpr size_t kMaxVariables = 128;
 // Below the kernel's limit for one string of argv and envp (MAX_ARG_STRLEN, 128 KiB).
 static constexpr size_t kMaxStringBytes = 64 * 1024;
 static constexpr size_t kMaxStringsBytes = 512 * 1024;
@@ -63,6 +60,9 @@ Result<Limits> effective_limits(const Language& language, const LimitOverrides& 
   TRY(apply(limits.wall_ms, overrides.wall_ms, max.wall_ms, "wall_ms"));
   TRY(apply(limits.cpu_ms, overrides.cpu_ms, max.cpu_ms, "cpu_ms"));
   TRY(apply(limits.memory_mb, overrides.memory_mb, max.memory_mb, "memory_mb"));
+  if (overrides.memory_mb && limits.memory_mb < kMinMemoryMb) {
+    return fail(Code::invalid_argument, "limits.memory_mb: must be at least " + std::to_string(kMinMemoryMb));
+  }
   TRY(apply(limits.output_bytes, overrides.output_bytes, max.output_bytes, "output_bytes"));
   TRY(apply(limits.processes, overrides.processes, max.processes, "processes"));
   return limits;
@@ -245,12 +245,14 @@ static Result<> check_step(const grpc_definitions::ExecuteResponseStep& step, co
     return fail(Code::agent_protocol, "agent: a step's output is larger than its limit");
   }
   if (step.signal() < 0 || step.signal() > 64) return fail(Code::agent_protocol, "agent: no such signal");
+  if (step.signal() != 0 && step.exit_code() != 128 + step.signal()) {
+    return fail(Code::agent_protocol, "agent: a step's exit code and signal do not fit");
+  }
   return {};
 }
 
 static StepReport take_step(grpc_definitions::ExecuteResponseStep& step) {
   StepReport report;
-  report.command = std::move(*step.mutable_command());
   report.exit_code = step.exit_code();
   report.signal = step.signal();
   report.standard_output = std::move(*step.mutable_stdout());
@@ -263,21 +265,23 @@ static StepReport take_step(grpc_definitions::ExecuteResponseStep& step) {
   return report;
 }
 
-Result<RunReport> read_execute_response(grpc_definitions::ExecuteResponse response, const Language& language,
+Result<RunReport> read_execute_response(grpc_definitions::ExecuteResponse response,
+                                        const grpc_definitions::ExecuteRequest& request,
                                         const Limits& limits) {
-  const auto count = static_cast<size_t>(response.steps_size());
-  if (count == 0 || count > language.steps.size()) {
-    return fail(Code::agent_protocol, "agent: answered " + std::to_string(count) + " steps for " +
-                                          std::to_string(language.steps.size()));
+  if (response.steps_size() == 0 || response.steps_size() > request.steps_size()) {
+    return fail(Code::agent_protocol, "agent: answered " + std::to_string(response.steps_size()) +
+                                          " steps for " + std::to_string(request.steps_size()));
   }
   RunReport report;
-  for (size_t i = 0; i < count; ++i) {
-    auto& step = *response.mutable_steps(static_cast<int>(i));
+  for (int i = 0; i < response.steps_size(); ++i) {
+    auto& step = *response.mutable_steps(i);
     TRY(check_step(step, limits));
     report.steps.push_back(take_step(step));
-    if (!language.steps[i].output_enabled) report.steps.back().standard_output.clear();
-    report.standard_output += report.steps.back().standard_output;
-    report.standard_error += report.steps.back().standard_error;
+    StepReport& last = report.steps.back();
+    last.command = request.steps(i).command();
+    if (!request.steps(i).enable_output()) last.standard_output.clear();
+    report.standard_output += last.standard_output;
+    report.standard_error += last.standard_error;
   }
   report.status = report.steps.back().exit_code;
   if (report.steps.back().timed_out) {
@@ -287,9 +291,9 @@ Result<RunReport> read_execute_response(grpc_definitions::ExecuteResponse respon
   return report;
 }
 
-RunReport killed_report(const Language& language) {
+RunReport killed_report(const grpc_definitions::ExecuteRequest& request) {
   StepReport step;
-  step.command = language.steps.back().command;
+  if (request.steps_size() == 1) step.command = request.steps(0).command();
   step.signal = 9;
   step.exit_code = 128 + step.signal;
   RunReport report;
@@ -298,8 +302,8 @@ RunReport killed_report(const Language& language) {
   return report;
 }
 
-RunReport timeout_report(const Language& language, const Limits& limits) {
-  RunReport report = killed_report(language);
+RunReport timeout_report(const grpc_definitions::ExecuteRequest& request, const Limits& limits) {
+  RunReport report = killed_report(request);
   report.status = kTimeoutStatus;
   report.standard_error = kTimeoutMessage;
   report.steps.back().wall_us = limits.wall_ms * 1000;

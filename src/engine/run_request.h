@@ -16,6 +16,13 @@ class ExecuteResponse;
 
 namespace lambdo::engine {
 
+/// Most entries that a request's lists may have.
+inline constexpr size_t kMaxFiles = 256;
+inline constexpr size_t kMaxArguments = 256;
+inline constexpr size_t kMaxVariables = 128;
+/// MiB below which the agent itself could not live.
+inline constexpr uint64_t kMinMemoryMb = 16;
+
 struct SourceFile {
   std::string filename;  ///< relative to the workspace, subfolders allowed
   std::string content;
@@ -98,13 +105,15 @@ grpc_definitions::ExecuteRequest build_execute_request(const RunRequest& request
 
 /// The agent's answer as a report, without id and timings. The answer is the guest's word: step counts and
 /// sizes beyond what was asked for give Code::agent_protocol.
-Result<RunReport> read_execute_response(grpc_definitions::ExecuteResponse response, const Language& language,
+Result<RunReport> read_execute_response(grpc_definitions::ExecuteResponse response,
+                                        const grpc_definitions::ExecuteRequest& request,
                                         const Limits& limits);
 
 /// The report of a run that was cut off from outside at its deadline, when the agent itself did not answer.
-RunReport timeout_report(const Language& language, const Limits& limits);
+RunReport timeout_report(const grpc_definitions::ExecuteRequest& request, const Limits& limits);
 
-/// The report of a run whose guest was killed as a whole.
-RunReport killed_report(const Language& language);
+/// The report of a run whose guest was killed as a whole. Its one step has no command where the request had
+/// several: which of them ran is not known then.
+RunReport killed_report(const grpc_definitions::ExecuteRequest& request);
 
 }  // namespace lambdo::engine

@@ -16,6 +16,9 @@ namespace lambdo::engine {
 // The agent ends a run at its deadline by itself and reports what there was; this long after, the host ends
 // the guest.
 static constexpr int64_t kDeadlineGraceMs = 50;
+// Besides, files must reach the guest before its clock starts and output must come back after it has stopped.
+static constexpr uint64_t kTransferBytesPerMs = 100'000;
+static constexpr size_t kMaxDebugBytes = 4096;
 
 struct Runner::Run {
   RunRequest request;
@@ -139,7 +142,14 @@ reactor::Task<Result<RunReport>> Runner::run_admitted(Run& run, reactor::CancelT
   WarmPool& pool = *pools_[run.language];
   const Language& language = languages_[run.language];
   const int64_t acquire_start_ns = reactor_.now_ns();
-  ReadyGuest guest = CO_TRY(co_await pool.acquire(token));
+  reactor::Deadline deadline(reactor_, acquire_start_ns + options_.start_timeout_ms * 1'000'000, token);
+  auto acquired = co_await pool.acquire(deadline.token());
+  if (!acquired && deadline.passed()) {
+    co_return fail(Code::engine_failed,
+                   "no guest became ready within " + std::to_string(options_.start_timeout_ms) + " ms");
+  }
+  ReadyGuest guest = CO_TRY(std::move(acquired));
+  deadline.clear();
   run.timings.acquire_us = to_us(reactor_.now_ns() - acquire_start_ns);
   Result<RunReport> report = co_await execute(run, guest, token);
   pool.dispose(std::move(guest));
@@ -154,45 +164,54 @@ reactor::Task<Result<RunReport>> Runner::run_admitted(Run& run, reactor::CancelT
     if (!language.steps[i].output_debug) continue;
     log::info("step output", {{"run", run.id},
                               {"step", i},
-                              {"stdout", report->steps[i].standard_output},
-                              {"stderr", report->steps[i].standard_error}});
+                              {"stdout", report->steps[i].standard_output.substr(0, kMaxDebugBytes)},
+                              {"stderr", report->steps[i].standard_error.substr(0, kMaxDebugBytes)}});
   }
   co_return report;
 }
 
 reactor::Task<Result<RunReport>> Runner::execute(Run& run, ReadyGuest& guest, reactor::CancelToken token) {
   const Language& language = languages_[run.language];
-  const int64_t start_ns = reactor_.now_ns();
   if (run.limits.memory_mb != language.limits.memory_mb ||
       run.limits.processes != language.limits.processes) {
-    CO_TRY(co_await guest.guest->apply_limits(run.limits));
+    auto applied = co_await guest.guest->apply_limits(run.limits);
+    if (!applied) co_return std::unexpected(std::move(applied).error().with_code(Code::engine_failed));
   }
   const auto request = build_execute_request(run.request, language, run.limits, run.id);
-  const auto allowed_ms = static_cast<int64_t>(run.limits.wall_ms) + kDeadlineGraceMs;
+  const int64_t start_ns = reactor_.now_ns();
+  const uint64_t transfer_bytes =
+      request.ByteSizeLong() + 2 * run.limits.output_bytes * language.steps.size();
+  const auto allowed_ms =
+      static_cast<int64_t>(run.limits.wall_ms + transfer_bytes / kTransferBytesPerMs) + kDeadlineGraceMs;
   reactor::Deadline deadline(reactor_, start_ns + allowed_ms * 1'000'000, token);
   auto response = co_await guest.agent->execute(request, deadline.token());
   run.timings.execute_us = to_us(reactor_.now_ns() - start_ns);
   if (!response) {
-    if (deadline.passed()) co_return timeout_report(language, run.limits);
+    if (deadline.passed()) co_return timeout_report(request, run.limits);
     if (response.error().code == Code::agent_lost) {
-      co_return co_await explain_lost_agent(run, guest, std::move(response).error());
+      co_return co_await explain_lost_agent(request, guest, std::move(response).error());
+    }
+    if (response.error().message.contains("larger than max")) {  // gRPC's word for an answer over our cap
+      co_return std::unexpected(std::move(response).error().with_code(Code::agent_protocol));
     }
     if (response.error().code == Code::resource_exhausted) {
       co_return std::unexpected(std::move(response).error().with_code(Code::payload_too_large));
     }
     co_return std::unexpected(std::move(response).error());
   }
-  auto report = CO_TRY(read_execute_response(std::move(*response), language, run.limits));
+  auto report = CO_TRY(read_execute_response(std::move(*response), request, run.limits));
   StepReport& last = report.steps.back();
   if (last.exit_code != 0 && !last.timed_out) {
-    // Which process the kernel chose is not known here: it was one of this step's, the only thing that ran.
+    // The kernel counts for the guest: a kill that an earlier step survived is told with the step that
+    // failed.
     const auto usage = co_await guest.guest->usage();
     last.oom_killed = usage && usage->oom_kills > 0;
   }
   co_return report;
 }
 
-reactor::Task<Result<RunReport>> Runner::explain_lost_agent(Run& run, ReadyGuest& guest, Error error) {
+reactor::Task<Result<RunReport>> Runner::explain_lost_agent(const grpc_definitions::ExecuteRequest& request,
+                                                            ReadyGuest& guest, Error error) {
   const auto usage = co_await guest.guest->usage();
   if (!usage || usage->oom_kills == 0) {
     const std::string last_words = co_await guest.guest->last_words();
@@ -200,7 +219,7 @@ reactor::Task<Result<RunReport>> Runner::explain_lost_agent(Run& run, ReadyGuest
     co_return std::unexpected(std::move(error).with_context("the guest ended before its program did"));
   }
   // The kernel took the agent along when memory ran out: the program's end is known all the same.
-  RunReport report = killed_report(languages_[run.language]);
+  RunReport report = killed_report(request);
   report.steps.back().oom_killed = true;
   co_return report;
 }

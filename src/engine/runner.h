@@ -72,7 +72,8 @@ class Runner {
   reactor::Task<Result<>> admit(Run& run, reactor::CancelToken token);
   void release_place();
   reactor::Task<Result<RunReport>> execute(Run& run, ReadyGuest& guest, reactor::CancelToken token);
-  reactor::Task<Result<RunReport>> explain_lost_agent(Run& run, ReadyGuest& guest, Error error);
+  reactor::Task<Result<RunReport>> explain_lost_agent(const grpc_definitions::ExecuteRequest& request,
+                                                      ReadyGuest& guest, Error error);
   reactor::Task<Result<RunReport>> run_admitted(Run& run, reactor::CancelToken token);
   std::string next_id();
 

@@ -33,12 +33,21 @@ reactor::Task<Result<ReadyGuest>> WarmPool::acquire(reactor::CancelToken token) 
   if (!ready_.empty()) {
     ReadyGuest guest = std::move(ready_.front());
     ready_.pop_front();
+    forget_untold_failures();
     co_return guest;
   }
-  if (!woken) co_return std::unexpected(std::move(woken).error());
+  if (!woken) {
+    forget_untold_failures();
+    co_return std::unexpected(std::move(woken).error());
+  }
   Error error = std::move(failures_.front());
   failures_.pop_front();
   co_return std::unexpected(std::move(error));
+}
+
+/// A failure is for somebody who waited when it happened: nobody who comes later is told.
+void WarmPool::forget_untold_failures() {
+  while (failures_.size() > waiting_) failures_.pop_front();
 }
 
 void WarmPool::refill() {
@@ -63,7 +72,9 @@ void WarmPool::drop_dead() {
 }
 
 reactor::Task<> WarmPool::start_one() {
-  if (retry_delay_ms_ > 0) (void)co_await reactor::SleepOp::for_ms(reactor_, retry_delay_ms_, scope_.token());
+  if (next_start_ns_ > reactor_.now_ns()) {
+    (void)co_await reactor::SleepOp::until(reactor_, next_start_ns_, scope_.token());
+  }
   while (slots_.free == 0 && !stopping_) (void)co_await slots_.freed.wait(scope_.token());
   if (stopping_) {
     --starting_;
@@ -77,8 +88,12 @@ reactor::Task<> WarmPool::start_one() {
   if (guest) {
     ++started_total_;
     retry_delay_ms_ = 0;
-    ready_.push_back(std::move(*guest));
-    changed_.notify_one();
+    if (ready_.size() < options_.target + waiting_) {
+      ready_.push_back(std::move(*guest));
+      changed_.notify_one();
+    } else {
+      dispose(std::move(*guest));  // who it was started for has gone
+    }
   } else if (!stopping_) {
     note_failure(guest.error());
     refill();
@@ -111,7 +126,12 @@ reactor::Task<Result<ReadyGuest>> WarmPool::start_guest() {
 
 void WarmPool::note_failure(const Error& error) {
   ++failed_total_;
-  retry_delay_ms_ = std::clamp(retry_delay_ms_ * 2, kFirstRetryMs, kLongestRetryMs);
+  // Starts that fail together are one failure; the next one waits longer.
+  const int64_t now_ns = reactor_.now_ns();
+  if (now_ns >= next_start_ns_) {
+    retry_delay_ms_ = std::clamp(retry_delay_ms_ * 2, kFirstRetryMs, kLongestRetryMs);
+    next_start_ns_ = now_ns + retry_delay_ms_ * 1'000'000;
+  }
   log::error("a guest could not be started",
              {{"language", options_.name}, {"error", error.message}, {"retry_ms", retry_delay_ms_}});
   if (waiting_ > failures_.size()) {

@@ -63,6 +63,7 @@ class WarmPool {
   reactor::Task<> destroy(ReadyGuest used);
   void note_failure(const Error& error);
   void drop_dead();
+  void forget_untold_failures();
 
   reactor::Reactor& reactor_;
   Engine& engine_;
@@ -74,7 +75,8 @@ class WarmPool {
   reactor::Event changed_;
   size_t waiting_ = 0;
   size_t starting_ = 0;
-  int64_t retry_delay_ms_ = 0;  // before the next start, after failures
+  int64_t retry_delay_ms_ = 0;  // grows with failures in a row
+  int64_t next_start_ns_ = 0;   // not before
   uint64_t started_total_ = 0;
   uint64_t failed_total_ = 0;
   bool stopping_ = false;

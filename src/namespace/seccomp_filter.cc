@@ -144,6 +144,8 @@ void deny_socket_families(Filter& filter) {
     filter.deny_where(SCMP_SYS(socket), EAFNOSUPPORT, equals(0, family));
   }
   filter.deny_where(SCMP_SYS(socket), EAFNOSUPPORT, scmp_arg_cmp{0, SCMP_CMP_GT, AF_NETLINK, 0});
+  // It makes two sockets of the family before the family can refuse. Only Unix sockets come in pairs.
+  filter.deny_where(SCMP_SYS(socketpair), EAFNOSUPPORT, scmp_arg_cmp{0, SCMP_CMP_NE, AF_UNIX, 0});
   // getifaddrs and getaddrinfo ask routing netlink.
   filter.deny_where(SCMP_SYS(socket), EPROTONOSUPPORT, equals(0, AF_NETLINK),
                     scmp_arg_cmp{2, SCMP_CMP_NE, NETLINK_ROUTE, 0});

@@ -20,6 +20,7 @@ busybox ip link set lo up
 busybox hostname nested
 ulimit -n 65536
 cd "$NESTED_ROOT"
+perl tests/nested/keep_vms.pl </dev/null
 
 for port in /sys/class/virtio-ports/*; do
   [ "$(cat "$port/name")" = control ] && break

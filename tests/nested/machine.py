@@ -112,8 +112,14 @@ class Machine:
 
     def close(self):
         for process in reversed(self.processes):
-            process.kill()
-            process.wait()
+            # Without QEMU virtiofsd ends by itself and takes its child along; it is killed where QEMU never came.
+            if process is getattr(self, "qemu", None) or not hasattr(self, "qemu"):
+                process.kill()
+            try:
+                process.wait(5)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
         for end in self.sockets:
             end.close()
         shutil.rmtree(self.folder, ignore_errors=True)

@@ -51,7 +51,9 @@ TEST_CASE("a request's limits replace the language's, up to the server's maxima"
   const Limits max{.wall_ms = 60'000, .memory_mb = 512};
   CHECK_EQ(effective_limits(language, {}, max).value(), language.limits);
   CHECK_EQ(effective_limits(language, {.wall_ms = 60'000}, max)->wall_ms, 60'000);
-  CHECK_EQ(effective_limits(language, {.memory_mb = 1}, max)->memory_mb, 1);
+  CHECK_EQ(effective_limits(language, {.memory_mb = 16}, max)->memory_mb, 16);
+  CHECK_EQ(effective_limits(language, {.memory_mb = 15}, max).error().message,
+           "limits.memory_mb: must be at least 16");
   const auto over = effective_limits(language, {.memory_mb = 513}, max);
   REQUIRE(!over);
   CHECK_EQ(over.error().message, "limits.memory_mb: 513 is over this server's maximum of 512");
@@ -149,6 +151,10 @@ TEST_CASE("the input is standard input and the file input.input, unless the requ
   CHECK_EQ(build_execute_request(request, some_languages()[0], {}, "id").files_size(), 3);
 }
 
+static grpc_definitions::ExecuteRequest asked(const Language& language) {
+  return build_execute_request(some_request(), language, {}, "id");
+}
+
 static grpc_definitions::ExecuteResponse answer(std::initializer_list<int> exit_codes) {
   grpc_definitions::ExecuteResponse response;
   for (const int exit_code : exit_codes) {
@@ -163,9 +169,10 @@ static grpc_definitions::ExecuteResponse answer(std::initializer_list<int> exit_
 TEST_CASE(
     "outputs are joined, a step with output disabled contributing no stdout, the last exit code being the "
     "status") {
-  const auto report = read_execute_response(answer({0, 3}), some_languages()[2], {});
+  const auto report = read_execute_response(answer({0, 3}), asked(some_languages()[2]), {});
   REQUIRE(report);
   CHECK_EQ(report->status, 3);
+  CHECK_EQ(report->steps[0].command, "gcc 'main.py'");
   CHECK_EQ(report->standard_output, "out2\n");
   CHECK_EQ(report->standard_error, "err1\nerr2\n");
 }
@@ -174,7 +181,7 @@ TEST_CASE("a timeout is status 128 and stderr Timeout, the partial output stayin
   auto response = answer({137});
   response.mutable_steps(0)->set_timed_out(true);
   response.mutable_steps(0)->set_signal(9);
-  const auto report = read_execute_response(std::move(response), some_languages()[0], {});
+  const auto report = read_execute_response(std::move(response), asked(some_languages()[0]), {});
   REQUIRE(report);
   CHECK_EQ(report->status, 128);
   CHECK_EQ(report->standard_error, "Timeout");
@@ -184,13 +191,29 @@ TEST_CASE("a timeout is status 128 and stderr Timeout, the partial output stayin
 
 TEST_CASE("an agent's answer that cannot be true is a protocol error") {
   const auto languages = some_languages();
-  CHECK_EQ(read_execute_response({}, languages[0], {}).error().code, Code::agent_protocol);
-  CHECK_EQ(read_execute_response(answer({0, 0}), languages[0], {}).error().code, Code::agent_protocol);
+  CHECK_EQ(read_execute_response({}, asked(languages[0]), {}).error().code, Code::agent_protocol);
+  CHECK_EQ(read_execute_response(answer({0, 0}), asked(languages[0]), {}).error().code, Code::agent_protocol);
   const Limits tiny{.output_bytes = 3};
-  CHECK_EQ(read_execute_response(answer({0}), languages[0], tiny).error().code, Code::agent_protocol);
+  CHECK_EQ(read_execute_response(answer({0}), asked(languages[0]), tiny).error().code, Code::agent_protocol);
   auto signalled = answer({0});
   signalled.mutable_steps(0)->set_signal(1000);
-  CHECK_EQ(read_execute_response(std::move(signalled), languages[0], {}).error().code, Code::agent_protocol);
+  CHECK_EQ(read_execute_response(std::move(signalled), asked(languages[0]), {}).error().code,
+           Code::agent_protocol);
+  auto unfitting = answer({0});
+  unfitting.mutable_steps(0)->set_signal(9);
+  CHECK_EQ(read_execute_response(std::move(unfitting), asked(languages[0]), {}).error().code,
+           Code::agent_protocol);
+}
+
+TEST_CASE("a guest that was killed as a whole names its step only where there was but one") {
+  const auto languages = some_languages();
+  const RunReport one = killed_report(asked(languages[0]));
+  CHECK_EQ(one.status, 137);
+  CHECK_EQ(one.steps[0].command, "python3 'main.py' \"$@\"");
+  CHECK(killed_report(asked(languages[2])).steps[0].command.empty());
+  const RunReport late = timeout_report(asked(languages[0]), Limits{.wall_ms = 5});
+  CHECK_EQ(late.status, 128);
+  CHECK_EQ(late.steps[0].wall_us, 5000);
 }
 
 }  // namespace lambdo::engine

@@ -138,6 +138,9 @@ static void try_calls(void) {
   say_call("AF_NETLINK netfilter", socket(AF_NETLINK, SOCK_RAW, NETLINK_NETFILTER));
   say_call("AF_PACKET", socket(AF_PACKET, SOCK_RAW, 0));
   say_call("AF_VSOCK", socket(AF_VSOCK, SOCK_STREAM, 0));
+  int pair[2];
+  say_call("AF_UNIX pair", socketpair(AF_UNIX, SOCK_STREAM, 0, pair));
+  say_call("AF_VSOCK pair", socketpair(AF_VSOCK, SOCK_STREAM, 0, pair));
   say_call("AF_VSOCK high bits", syscall(SYS_socket, 0x100000000 | AF_VSOCK, SOCK_STREAM, 0));
   say_call("AF_ALG", socket(AF_ALG, SOCK_SEQPACKET, 0));
   say_call("AF_KEY", socket(AF_KEY, SOCK_RAW, 2));

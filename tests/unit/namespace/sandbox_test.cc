@@ -146,6 +146,8 @@ static Task<> call_the_kernel(Sandboxes& sandboxes) {
       {"AF_NETLINK netfilter", EPROTONOSUPPORT},
       {"AF_PACKET", EAFNOSUPPORT},
       {"AF_VSOCK", EAFNOSUPPORT},
+      {"AF_UNIX pair", 0},
+      {"AF_VSOCK pair", EAFNOSUPPORT},
       {"AF_VSOCK high bits", EAFNOSUPPORT},
       {"AF_ALG", EAFNOSUPPORT},
       {"AF_KEY", EAFNOSUPPORT},

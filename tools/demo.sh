@@ -40,7 +40,7 @@ log=$logs/demo-server.log
 port=$(free_port)
 url=http://127.0.0.1:$port
 say "starting the server on $url"
-"$lambdo" serve --config examples/lambdo.yaml --port "$port" --languages python >"$log" 2>&1 &
+"$lambdo" serve --config examples/lambdo.yaml --port "$port" --language python >"$log" 2>&1 &
 server=$!
 trap stop_server EXIT
 wait_until_healthy

@@ -73,7 +73,7 @@ static engine::RunnerOptions runner_options(const Config& config) {
   options.max_running = config.runner.max_running;
   options.queue_length = config.runner.queue_length;
   options.queue_timeout_ms = static_cast<int64_t>(config.runner.queue_timeout_ms);
-  options.starting_guests = size_t{2} * std::max(1U, std::thread::hardware_concurrency());
+  options.starting_guests = std::max(2U, std::thread::hardware_concurrency());
   options.max_limits = config.limits.maximum;
   return options;
 }

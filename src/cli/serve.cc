@@ -59,7 +59,7 @@ Result<> keep_languages(Config& config, const std::vector<std::string>& names) {
       return equals_ignoring_case(language.name, name);
     };
     if (std::ranges::none_of(config.languages, known)) {
-      return fail(Code::not_found, "--languages: the configuration has no language \"" + name + "\"");
+      return fail(Code::not_found, "--language: the configuration has no language \"" + name + "\"");
     }
   }
   std::erase_if(config.languages, [&](const engine::Language& language) {

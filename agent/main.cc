@@ -116,9 +116,6 @@ int main(int argc, char** argv) {
     std::fputs(kUsage, stdout);
     return 0;
   }
-  // One heap for all threads: this process lives for one run, and an arena for each thread costs more than it
-  // saves.
-  ::mallopt(M_ARENA_MAX, 1);
   const auto result = run(*options);
   std::fprintf(stderr, "lambdo-agent: %s\n", result.error().message.c_str());
   // No destructors: gRPC's threads may run.

@@ -28,7 +28,11 @@ reactor::Task<Result<ReadyGuest>> WarmPool::acquire(reactor::CancelToken token) 
   // was the last.
   if (ready_.size() <= 1) refill();
   Result<> woken;
-  while (woken && ready_.empty() && failures_.empty()) woken = co_await changed_.wait(token);
+  while (woken && ready_.empty() && failures_.empty()) {
+    woken = co_await changed_.wait(token);
+    // Somebody who came in between may have taken what this one was woken for.
+    if (woken && ready_.empty()) refill();
+  }
   --waiting_;
   if (!ready_.empty()) {
     ReadyGuest guest = std::move(ready_.front());

@@ -64,6 +64,12 @@ Result<LauncherState> LauncherState::create(const LauncherOptions& options, cons
     return std::unexpected(std::move(stage).error());
   }
   state.stage_ = std::move(*stage);
+  Result<NetworkNamespaces> networks = NetworkNamespaces::open();
+  if (!networks) {
+    state.cgroups_.remove();
+    return std::unexpected(std::move(networks).error().with_code(Code::unavailable));
+  }
+  state.networks_ = std::move(*networks);
   for (uint32_t slot = 0; slot < options.max_sandboxes; ++slot) state.free_slots_.push_back(slot);
 
   LauncherReport& report = state.report_;
@@ -134,11 +140,13 @@ Result<> LauncherState::start(Sandbox& sandbox, const Spec& spec, const Fd& agen
   auto [output, output_writer] = TRY(sys::pipe(O_NONBLOCK));
   // Opened anew each time, for a file position of its own.
   const Fd seccomp = TRY(sys::open("/proc/self/fd/" + std::to_string(seccomp_.get()), O_RDONLY));
+  sandbox.network = TRY(networks_->take());
   SpawnPlan plan{.argv = spec.command.argv(),
                  .null_fd = null_.get(),
                  .output_fd = output_writer.get(),
                  .agent_fd = agent_socket.get(),
                  .seccomp_fd = seccomp.get(),
+                 .network_fd = sandbox.network.handle.get(),
                  .change_ids = report_.own_uids,
                  .uid = options_.first_uid + sandbox.slot};
   if (sandbox.cgroup) {
@@ -232,6 +240,7 @@ std::vector<LauncherState::Destroyed> LauncherState::finish_destroyed(bool kill_
       ++iterator;
       continue;
     }
+    static_cast<void>(networks_->give_back(std::move(sandbox.network)));
     finished.push_back({.request = sandbox.request, .usage = usage});
     free_slots_.push_back(sandbox.slot);
     iterator = sandboxes_.erase(iterator);

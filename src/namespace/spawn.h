@@ -12,8 +12,8 @@
 
 namespace lambdo::namespaces {
 
-/// The command line of bubblewrap for all sandboxes of one specification. The agent's socket is descriptor
-/// kAgentFd, the seccomp program kSeccompFd.
+/// The command line of bubblewrap for all sandboxes of one specification, which start in a network namespace
+/// of their own already. The agent's socket is descriptor kAgentFd, the seccomp program kSeccompFd.
 class BwrapCommand {
  public:
   static constexpr int kAgentFd = 3;
@@ -41,6 +41,7 @@ struct SpawnPlan {
   int output_fd = -1;
   int agent_fd = -1;
   int seccomp_fd = -1;
+  int network_fd = -1;  ///< the network namespace that it lives in
   std::vector<Fd> cgroup_v1_files;
   Fd cgroup_v2_folder;
   bool change_ids = false;

@@ -9,6 +9,8 @@ import pathlib
 import re
 import time
 
+# Twice what the launcher keeps idle: those in use come on top.
+MAX_NETWORKS = 64
 NUMBERS = re.compile(r"[0-9a-f]*[0-9][0-9a-f]*")
 
 
@@ -76,6 +78,9 @@ def _descriptors(role, pid):
         except OSError:
             continue
         ledger[f"{role} descriptor {without_numbers(target)}"] += 1
+    # Unused network namespaces are kept for the next guests, up to a limit: how many there are depends on the past.
+    kept = ledger.pop(f"{role} descriptor net:[N]", 0)
+    assert kept <= MAX_NETWORKS, f"{kept} network namespaces of the {role}"
     return ledger
 
 

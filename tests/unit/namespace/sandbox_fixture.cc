@@ -5,10 +5,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
+#include <filesystem>
 #include <fstream>
 #include <sstream>
 
@@ -157,9 +159,13 @@ std::vector<std::string> cgroup_folders(const LauncherOptions& options) {
 }
 
 size_t open_descriptors(pid_t pid) {
-  return sys::list_directory("/proc/" + std::to_string(pid) + "/fd")
-      .value_or(std::vector<std::string>())
-      .size();
+  const std::string folder = "/proc/" + std::to_string(pid) + "/fd";
+  const auto names = sys::list_directory(folder).value_or(std::vector<std::string>());
+  return static_cast<size_t>(std::ranges::count_if(names, [&](const std::string& name) {
+    std::error_code error;
+    const auto target = std::filesystem::read_symlink(folder + "/" + name, error);
+    return !target.string().starts_with("net:[");
+  }));
 }
 
 }  // namespace lambdo::namespaces

@@ -86,6 +86,7 @@ std::vector<pid_t> processes_with_parent(pid_t parent);
 std::vector<pid_t> processes_with_uid(uid_t first, uid_t last);
 /// Folders of the server with this state directory in all cgroup hierarchies. The directory must exist.
 std::vector<std::string> cgroup_folders(const LauncherOptions& options);
+/// Without the network namespaces that a launcher keeps for its next sandboxes.
 size_t open_descriptors(pid_t pid);
 
 }  // namespace lambdo::namespaces

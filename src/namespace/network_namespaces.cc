@@ -1,0 +1,104 @@
+#include "namespace/network_namespaces.h"
+
+#include <fcntl.h>
+#include <net/if.h>
+#include <sched.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cstring>
+#include <utility>
+
+#include "base/check.h"
+#include "base/syscalls.h"
+
+namespace lambdo::namespaces {
+
+namespace {
+
+// What a namespace's processes can read about its past. No socket lingers without leaving its mark here. What
+// /proc/net/sockstat says beyond is about the whole machine.
+constexpr const char* kVisible[] = {"/proc/self/net/dev", "/proc/self/net/snmp", "/proc/self/net/snmp6",
+                                    "/proc/self/net/netstat"};
+
+/// The kernel makes the interface, down.
+Result<> raise_loopback() {
+  const Fd socket(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  if (!socket.valid()) return fail_errno("socket in a new network namespace");
+  ifreq request{};
+  std::strncpy(request.ifr_name, "lo", sizeof request.ifr_name - 1);
+  request.ifr_flags = IFF_UP | IFF_RUNNING;
+  if (::ioctl(socket.get(), SIOCSIFFLAGS, &request) < 0) return fail_errno("bring lo up");
+  return {};
+}
+
+/// Enters a namespace for as long as it lives.
+class Visit {
+ public:
+  explicit Visit(const Fd& own) : own_(&own) {}
+  Visit(const Visit&) = delete;
+  Visit& operator=(const Visit&) = delete;
+  // A launcher in a sandbox's namespace would be no launcher any more.
+  ~Visit() { CHECK(::setns(own_->get(), CLONE_NEWNET) == 0); }
+
+  static Result<> enter(const Fd& handle) {
+    if (::setns(handle.get(), CLONE_NEWNET) < 0) return fail_errno("enter network namespace");
+    return {};
+  }
+
+ private:
+  const Fd* own_;
+};
+
+std::string read_view() {
+  std::string view;
+  for (const char* path : kVisible) {
+    // A protocol that this kernel has not leaves nothing to read.
+    if (const auto text = sys::read_file(path)) view += *text;
+  }
+  return view;
+}
+
+}  // namespace
+
+Result<NetworkNamespaces> NetworkNamespaces::open() {
+  NetworkNamespaces namespaces;
+  namespaces.own_ = TRY(sys::open("/proc/self/ns/net", O_RDONLY));
+  // Found out now rather than at the first sandbox.
+  namespaces.idle_.push_back(TRY(namespaces.create()));
+  return namespaces;
+}
+
+Result<NetworkNamespace> NetworkNamespaces::create() const {
+  const Visit visit(own_);
+  if (::unshare(CLONE_NEWNET) < 0) return fail_errno("new network namespace");
+  TRY(raise_loopback());
+  NetworkNamespace made;
+  made.handle = TRY(sys::open("/proc/self/ns/net", O_RDONLY));
+  made.view = read_view();
+  return made;
+}
+
+Result<std::string> NetworkNamespaces::view_of(const Fd& handle) const {
+  const Visit visit(own_);
+  TRY(Visit::enter(handle));
+  return read_view();
+}
+
+Result<NetworkNamespace> NetworkNamespaces::take() {
+  if (idle_.empty()) return create();
+  NetworkNamespace taken = std::move(idle_.back());
+  idle_.pop_back();
+  return taken;
+}
+
+bool NetworkNamespaces::give_back(NetworkNamespace used) {
+  if (idle_.size() >= kMaxIdle) return false;
+  const Result<std::string> view = view_of(used.handle);
+  if (!view || *view != used.view) return false;
+  idle_.push_back(std::move(used));
+  return true;
+}
+
+}  // namespace lambdo::namespaces

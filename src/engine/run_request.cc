@@ -280,13 +280,11 @@ Result<RunReport> read_execute_response(grpc_definitions::ExecuteResponse respon
     StepReport& last = report.steps.back();
     last.command = request.steps(i).command();
     if (!request.steps(i).enable_output()) last.standard_output.clear();
-    report.standard_output += last.standard_output;
-    report.standard_error += last.standard_error;
   }
   report.status = report.steps.back().exit_code;
   if (report.steps.back().timed_out) {
     report.status = kTimeoutStatus;
-    report.standard_error = kTimeoutMessage;
+    report.timed_out = true;
   }
   return report;
 }
@@ -305,7 +303,7 @@ RunReport killed_report(const grpc_definitions::ExecuteRequest& request) {
 RunReport timeout_report(const grpc_definitions::ExecuteRequest& request, const Limits& limits) {
   RunReport report = killed_report(request);
   report.status = kTimeoutStatus;
-  report.standard_error = kTimeoutMessage;
+  report.timed_out = true;
   report.steps.back().wall_us = limits.wall_ms * 1000;
   report.steps.back().timed_out = true;
   return report;

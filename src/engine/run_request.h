@@ -76,9 +76,8 @@ struct RunReport {
   std::string engine;
   std::string language;
   std::string version;
-  int32_t status = 0;  ///< the last step's exit code; 128 for a timeout
-  std::string standard_output;
-  std::string standard_error;
+  int32_t status = 0;      ///< the last step's exit code; 128 for a timeout
+  bool timed_out = false;  ///< the whole run's standard error is kTimeoutMessage then, not the steps'
   std::vector<StepReport> steps;
   RunTimings timings;
 };

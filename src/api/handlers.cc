@@ -34,6 +34,7 @@ static Task<Result<>> send_in_pieces(std::shared_ptr<RunAnswer> answer, http::Bo
 static Response answer_response(std::shared_ptr<RunAnswer> answer) {
   if (answer->output_bytes() <= kMaxWholeOutputBytes) return Response{.body = answer->text()};
   Response response;
+  response.stream_held_bytes = answer->held_bytes();
   response.stream = [answer = std::move(answer)](http::BodyWriter& writer, CancelToken) {
     return send_in_pieces(answer, writer);
   };

@@ -7,8 +7,9 @@
 
 namespace lambdo::api {
 
-// Output that consists of control characters makes six times as much JSON: under a millisecond of work.
-static constexpr size_t kPieceBytes = 64 << 10;
+static constexpr size_t kPieceBytes = 32 << 10;
+// A control character is six bytes of JSON.
+static constexpr size_t kMaxGrowth = 6;
 
 static double to_ms(uint64_t us) {
   return static_cast<double>(us) / 1000.0;
@@ -75,6 +76,11 @@ void RunAnswer::encode(std::string& out, std::string_view bytes) const {
   } else {
     append_json_escaped(out, bytes);
   }
+}
+
+size_t RunAnswer::held_bytes() const {
+  // The piece, and its copy in the framing of its transport.
+  return text_.size() + output_bytes_ + 2 * kMaxGrowth * kPieceBytes;
 }
 
 bool RunAnswer::append_piece(std::string& out) {

@@ -19,9 +19,11 @@ class RunAnswer {
   RunAnswer(const RunAnswer&) = delete;
   RunAnswer& operator=(const RunAnswer&) = delete;
 
-  /// What the run wrote, and so what the answer holds.
+  /// What the run wrote.
   [[nodiscard]] size_t output_bytes() const { return output_bytes_; }
-  /// Appends the next piece, made of at most 64 KiB of output; false where it was the last.
+  /// The memory that the answer and a piece of it on its way take at most.
+  [[nodiscard]] size_t held_bytes() const;
+  /// Appends the next piece, made of at most 32 KiB of output; false where it was the last.
   bool append_piece(std::string& out);
   /// All that is left.
   std::string text();

@@ -79,15 +79,18 @@ reactor::Task<> WarmPool::start_one() {
   if (next_start_ns_ > reactor_.now_ns()) {
     (void)co_await reactor::SleepOp::until(reactor_, next_start_ns_, scope_.token());
   }
-  while (slots_.free == 0 && !stopping_) (void)co_await slots_.freed.wait(scope_.token());
+  while (!may_start() && !stopping_) (void)co_await slots_.freed.wait(scope_.token());
   if (stopping_) {
     --starting_;
     co_return;
   }
   --slots_.free;
+  ++slots_held_;
   Result<ReadyGuest> guest = co_await start_guest();
   ++slots_.free;
-  slots_.freed.notify_one();
+  --slots_held_;
+  // Whoever waits first may be of a pool that has its share: all look, in their order.
+  slots_.freed.notify_all();
   --starting_;
   if (guest) {
     ++started_total_;

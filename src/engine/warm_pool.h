@@ -20,9 +20,12 @@ struct ReadyGuest {
 };
 
 /// How many guests may be starting at one time, over all languages: starting is CPU work, and more at once
-/// only makes each slower.
+/// only makes each slower. One language gets `per_pool` of them at most, and one is left for another: guests
+/// that hang at their start must not keep other languages waiting.
 struct StartSlots {
-  StartSlots(reactor::Reactor& reactor, size_t count) : free(count), freed(reactor) {}
+  StartSlots(reactor::Reactor& reactor, size_t most_of_one_pool)
+      : per_pool(most_of_one_pool), free(most_of_one_pool + 1), freed(reactor) {}
+  size_t per_pool;
   size_t free;
   reactor::Event freed;
 };
@@ -59,6 +62,7 @@ class WarmPool {
 
  private:
   reactor::Task<> start_one();
+  [[nodiscard]] bool may_start() const { return slots_.free > 0 && slots_held_ < slots_.per_pool; }
   reactor::Task<Result<ReadyGuest>> start_guest();
   reactor::Task<> destroy(ReadyGuest used);
   void note_failure(const Error& error);
@@ -75,6 +79,7 @@ class WarmPool {
   reactor::Event changed_;
   size_t waiting_ = 0;
   size_t starting_ = 0;
+  size_t slots_held_ = 0;
   int64_t retry_delay_ms_ = 0;  // grows with failures in a row
   int64_t next_start_ns_ = 0;   // not before
   uint64_t started_total_ = 0;

@@ -109,7 +109,8 @@ Task<Response> Api::health() {
 }
 
 Task<Response> Api::metrics() {
-  co_return Response{.body = metrics_.text(runner_, reactor_),
+  const auto server = server_ != nullptr ? server_->statistics() : http::ServerStatistics{};
+  co_return Response{.body = metrics_.text(runner_, reactor_, server),
                      .content_type = "text/plain; version=0.0.4; charset=utf-8"};
 }
 

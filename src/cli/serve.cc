@@ -148,6 +148,7 @@ Task<Result<>> serve_until_signal(reactor::Reactor& reactor, const Config& confi
   for (const std::string& warning : runtime.warnings()) log::warning(warning);
   api::Api api(reactor, runtime.runner(), runtime.warnings());
   http::Server server(reactor, api.router(), server_options(config));
+  api.show(server);
   CO_TRY(server.listen());
   log::info("listening", {{"host", config.api.web_host},
                           {"port", server.port()},

@@ -238,6 +238,13 @@ grpc_definitions::ExecuteRequest build_execute_request(const RunRequest& request
   return message;
 }
 
+bool may_fill_disk(const grpc_definitions::ExecuteRequest& request, const Limits& limits) {
+  uint64_t content_bytes = 0;
+  for (const auto& file : request.files()) content_bytes += file.content().size();
+  // Blocks, folders and what the image brings take room too.
+  return content_bytes > (limits.disk_mb << 20) / 2;
+}
+
 // ---- from the agent
 
 static Result<> check_step(const grpc_definitions::ExecuteResponseStep& step, const Limits& limits) {

@@ -102,6 +102,10 @@ Result<> validate(const RunRequest& request);
 grpc_definitions::ExecuteRequest build_execute_request(const RunRequest& request, const Language& language,
                                                        const Limits& limits, const std::string& id);
 
+/// Whether the request's files are so large that a guest may truly have no room for them. gRPC gives an
+/// answer over our cap the agent's code for a full disk; of smaller files it can only be that, or a lie.
+bool may_fill_disk(const grpc_definitions::ExecuteRequest& request, const Limits& limits);
+
 /// The agent's answer as a report, without id and timings. The answer is the guest's word: step counts and
 /// sizes beyond what was asked for give Code::agent_protocol.
 Result<RunReport> read_execute_response(grpc_definitions::ExecuteResponse response,

@@ -34,6 +34,8 @@ struct PoolStatus {
   size_t target;
   uint64_t started_total;
   uint64_t failed_total;
+  uint64_t cpu_us_total;       ///< of guests that have been destroyed
+  uint64_t memory_peak_bytes;  ///< the most that one of them held
 };
 
 /// Takes runs from request to report: admission, a guest, execution under a deadline, and the guest's end.

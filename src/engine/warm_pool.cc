@@ -153,7 +153,10 @@ reactor::Task<> WarmPool::destroy(ReadyGuest used) {
   if (!usage) {
     log::error("a guest could not be destroyed",
                {{"language", options_.name}, {"error", usage.error().message}});
+    co_return;
   }
+  cpu_us_total_ += usage->cpu_us;
+  memory_peak_bytes_ = std::max(memory_peak_bytes_, usage->memory_peak_bytes);
 }
 
 void WarmPool::dispose(ReadyGuest used) {

@@ -59,6 +59,10 @@ class WarmPool {
   [[nodiscard]] size_t target() const { return options_.target; }
   [[nodiscard]] uint64_t started_total() const { return started_total_; }
   [[nodiscard]] uint64_t failed_total() const { return failed_total_; }
+  /// Processor time of all guests that have been destroyed.
+  [[nodiscard]] uint64_t cpu_us_total() const { return cpu_us_total_; }
+  /// The most that any of them held.
+  [[nodiscard]] uint64_t memory_peak_bytes() const { return memory_peak_bytes_; }
 
  private:
   reactor::Task<> start_one();
@@ -84,6 +88,8 @@ class WarmPool {
   int64_t next_start_ns_ = 0;   // not before
   uint64_t started_total_ = 0;
   uint64_t failed_total_ = 0;
+  uint64_t cpu_us_total_ = 0;
+  uint64_t memory_peak_bytes_ = 0;
   bool stopping_ = false;
   reactor::Scope scope_;
 };

@@ -151,6 +151,15 @@ TEST_CASE("the input is standard input and the file input.input, unless the requ
   CHECK_EQ(build_execute_request(request, some_languages()[0], {}, "id").files_size(), 3);
 }
 
+TEST_CASE("only files that take a good part of the disk may be said to have filled it") {
+  const Limits limits{.disk_mb = 2};
+  RunRequest request = some_request();
+  request.code.front().content = std::string((1 << 20) + 1, 'x');
+  CHECK(may_fill_disk(build_execute_request(request, some_languages()[0], limits, "id"), limits));
+  request.code.front().content = std::string(1 << 19, 'x');
+  CHECK(!may_fill_disk(build_execute_request(request, some_languages()[0], limits, "id"), limits));
+}
+
 static grpc_definitions::ExecuteRequest asked(const Language& language) {
   return build_execute_request(some_request(), language, {}, "id");
 }

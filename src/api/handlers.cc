@@ -1,7 +1,9 @@
 #include "api/handlers.h"
 
+#include <memory>
 #include <utility>
 
+#include "api/run_answer.h"
 #include "api/run_model.h"
 #include "base/json.h"
 #include "http/errors.h"
@@ -13,6 +15,31 @@ using http::Request;
 using http::Response;
 using reactor::CancelToken;
 using reactor::Task;
+
+/// Output up to this much is answered in one piece.
+static constexpr size_t kMaxWholeOutputBytes = 64 << 10;
+
+static Task<Result<>> send_in_pieces(std::shared_ptr<RunAnswer> answer, http::BodyWriter& writer) {
+  std::string piece;
+  bool more = true;
+  while (more) {
+    piece.clear();
+    more = answer->append_piece(piece);
+    // Every write is a turn of the event loop, so that others get theirs in between.
+    CO_TRY(co_await writer.write(piece));
+  }
+  co_return Result<>{};
+}
+
+static Response answer_response(std::shared_ptr<RunAnswer> answer) {
+  if (answer->output_bytes() <= kMaxWholeOutputBytes) return Response{.body = answer->text()};
+  Response response;
+  response.stream_held_bytes = answer->held_bytes();
+  response.stream = [answer = std::move(answer)](http::BodyWriter& writer, CancelToken) {
+    return send_in_pieces(answer, writer);
+  };
+  return response;
+}
 
 Api::Api(reactor::Reactor& reactor, engine::Runner& runner, std::vector<std::string> warnings)
     : reactor_(reactor), runner_(runner), warnings_(std::move(warnings)) {
@@ -30,13 +57,13 @@ Task<Response> Api::run(Request& request, CancelToken client_gone) {
     co_return http::error_response(body.error());
   }
   std::string().swap(request.body);  // may be megabytes, and the run may wait for long
-  const auto report = co_await runner_.run(std::move(body->request), client_gone);
+  auto report = co_await runner_.run(std::move(body->request), client_gone);
   if (!report) {
     metrics_.run_failed(report.error());
     co_return http::error_response(report.error());
   }
   metrics_.run_finished(*report);
-  co_return Response{.body = run_report_json(*report, body->output_encoding)};
+  co_return answer_response(std::make_shared<RunAnswer>(std::move(*report), body->output_encoding));
 }
 
 Task<Response> Api::languages() {
@@ -82,7 +109,8 @@ Task<Response> Api::health() {
 }
 
 Task<Response> Api::metrics() {
-  co_return Response{.body = metrics_.text(runner_, reactor_),
+  const auto server = server_ != nullptr ? server_->statistics() : http::ServerStatistics{};
+  co_return Response{.body = metrics_.text(runner_, reactor_, server),
                      .content_type = "text/plain; version=0.0.4; charset=utf-8"};
 }
 

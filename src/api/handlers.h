@@ -6,6 +6,7 @@
 #include "api/metrics.h"
 #include "engine/runner.h"
 #include "http/router.h"
+#include "http/server.h"
 #include "reactor/reactor.h"
 
 namespace lambdo::api {
@@ -17,6 +18,8 @@ class Api {
   Api(reactor::Reactor& reactor, engine::Runner& runner, std::vector<std::string> warnings);
 
   [[nodiscard]] const http::Router& router() const { return router_; }
+  /// Whose numbers /metrics shows beside the runner's. Before the first request; outlives the last.
+  void show(const http::Server& server) { server_ = &server; }
 
  private:
   reactor::Task<http::Response> run(http::Request& request, reactor::CancelToken client_gone);
@@ -27,6 +30,7 @@ class Api {
   reactor::Reactor& reactor_;
   engine::Runner& runner_;
   std::vector<std::string> warnings_;
+  const http::Server* server_ = nullptr;
   Metrics metrics_;
   http::Router router_;
 };

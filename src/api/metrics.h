@@ -11,6 +11,7 @@
 #include "base/error.h"
 #include "engine/run_request.h"
 #include "engine/runner.h"
+#include "http/server.h"
 #include "reactor/reactor.h"
 
 namespace lambdo::api {
@@ -23,12 +24,15 @@ class Metrics {
 
   void run_finished(const engine::RunReport& report);
   void run_failed(const Error& error);
-  /// The text; takes the state of the runner and of the loop as it is now.
-  std::string text(const engine::Runner& runner, const reactor::Reactor& reactor);
+  /// The text; takes the state of the runner, the loop and the server as it is now.
+  std::string text(const engine::Runner& runner, const reactor::Reactor& reactor,
+                   const http::ServerStatistics& server);
 
  private:
   void observe(const char* phase, const std::string& language, int64_t us);
-  void update_gauges(const engine::Runner& runner, const reactor::Reactor& reactor);
+  void update_pools(const engine::Runner& runner);
+  void update_reactor(const reactor::Reactor& reactor);
+  void update_server(const http::ServerStatistics& server);
 
   prometheus::Registry registry_;
   prometheus::Family<prometheus::Histogram>& phases_;
@@ -37,6 +41,14 @@ class Metrics {
   prometheus::Family<prometheus::Gauge>& pool_;
   prometheus::Family<prometheus::Gauge>& runner_;
   prometheus::Family<prometheus::Gauge>& reactor_;
+  prometheus::Family<prometheus::Counter>& guest_cpu_;
+  prometheus::Family<prometheus::Gauge>& guest_memory_;
+  prometheus::Family<prometheus::Gauge>& connections_;
+  prometheus::Family<prometheus::Gauge>& buffered_;
+  prometheus::Family<prometheus::Counter>& accepted_;
+  prometheus::Family<prometheus::Counter>& requests_;
+  prometheus::Family<prometheus::Counter>& http_errors_;
+  prometheus::Family<prometheus::Counter>& http_bytes_;
 };
 
 }  // namespace lambdo::api

@@ -5,7 +5,6 @@
 #include <optional>
 #include <utility>
 
-#include "base/json.h"
 #include "base/text.h"
 
 namespace lambdo::api {
@@ -178,52 +177,6 @@ Result<RunBody> parse_run_body(std::string_view json) {
   TRY(read_limits(body, run.request));
   run.output_encoding = TRY(read_output_encoding(body));
   return run;
-}
-
-// ---- the answer
-
-static double to_ms(uint64_t us) {
-  return static_cast<double>(us) / 1000.0;
-}
-
-static void write_output(JsonWriter& json, std::string_view name, const std::string& bytes,
-                         OutputEncoding encoding) {
-  json.key(name).value(encoding == OutputEncoding::base64 ? base64_encode(bytes) : bytes);
-}
-
-static void write_step(JsonWriter& json, const engine::StepReport& step, OutputEncoding encoding) {
-  json.begin_object().field("command", step.command).field("exit_code", step.exit_code).key("signal");
-  if (step.signal == 0) {
-    json.null();
-  } else {
-    json.value(step.signal);
-  }
-  write_output(json, "stdout", step.standard_output, encoding);
-  write_output(json, "stderr", step.standard_error, encoding);
-  json.field("wall_ms", to_ms(step.wall_us))
-      .field("cpu_ms", to_ms(step.cpu_us))
-      .field("max_rss_kb", step.max_rss_kb);
-  json.field("timed_out", step.timed_out)
-      .field("oom_killed", step.oom_killed)
-      .field("truncated", step.truncated);
-  json.end_object();
-}
-
-std::string run_report_json(const engine::RunReport& report, OutputEncoding encoding) {
-  JsonWriter json;
-  json.begin_object().field("id", report.id).field("engine", report.engine);
-  json.field("language", report.language).field("version", report.version).field("status", report.status);
-  write_output(json, "stdout", report.standard_output, encoding);
-  write_output(json, "stderr", report.standard_error, encoding);
-  if (encoding == OutputEncoding::base64) json.field("output_encoding", "base64");
-  json.key("steps").begin_array();
-  for (const engine::StepReport& step : report.steps) write_step(json, step, encoding);
-  json.end_array();
-  json.key("timings").begin_object();
-  json.field("queue_us", report.timings.queue_us).field("acquire_us", report.timings.acquire_us);
-  json.field("execute_us", report.timings.execute_us).field("total_us", report.timings.total_us);
-  json.end_object().end_object();
-  return json.take();
 }
 
 }  // namespace lambdo::api

@@ -24,7 +24,4 @@ struct RunBody {
 /// Fields that are not known are ignored.
 Result<RunBody> parse_run_body(std::string_view json);
 
-/// The JSON that answers POST /run.
-std::string run_report_json(const engine::RunReport& report, OutputEncoding encoding);
-
 }  // namespace lambdo::api

@@ -29,9 +29,8 @@ static void append_escaped_ascii(std::string& out, char c) {
       break;
   }
   static constexpr char kHex[] = "0123456789abcdef";
-  out += "\\u00";
-  out += kHex[(c >> 4) & 0xf];
-  out += kHex[c & 0xf];
+  const std::array<char, 6> escape = {'\\', 'u', '0', '0', kHex[(c >> 4) & 0xf], kHex[c & 0xf]};
+  out.append(escape.data(), escape.size());
 }
 
 static bool needs_care(char c) {
@@ -39,9 +38,7 @@ static bool needs_care(char c) {
   return byte < 0x20 || byte >= 0x7f || c == '"' || c == '\\';
 }
 
-void append_json_string(std::string& out, std::string_view text) {
-  out.reserve(out.size() + text.size() + 2);
-  out += '"';
+void append_json_escaped(std::string& out, std::string_view text) {
   size_t plain = 0;  // start of the run that can be copied as it is
   for (size_t i = 0; i < text.size();) {
     if (!needs_care(text[i])) {
@@ -60,6 +57,12 @@ void append_json_string(std::string& out, std::string_view text) {
     plain = i;
   }
   out.append(text, plain);
+}
+
+void append_json_string(std::string& out, std::string_view text) {
+  out.reserve(out.size() + text.size() + 2);
+  out += '"';
+  append_json_escaped(out, text);
   out += '"';
 }
 

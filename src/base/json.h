@@ -9,6 +9,8 @@ namespace lambdo {
 /// Appends `text` as a JSON string with its quotes (RFC 8259, 7). Bytes that are not UTF-8 become U+FFFD, one
 /// for each maximal invalid part, as the WHATWG decoder does.
 void append_json_string(std::string& out, std::string_view text);
+/// The same without the quotes, for text that comes in pieces: cut it with `whole_utf8_prefix`.
+void append_json_escaped(std::string& out, std::string_view text);
 
 /// Writes JSON text in order, placing the commas. Parsing is simdjson's; nothing in the distribution's
 /// simdjson writes.

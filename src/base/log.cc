@@ -1,11 +1,15 @@
 #include "base/log.h"
 
-#include <spdlog/sinks/stdout_sinks.h>
+#include <spdlog/sinks/base_sink.h>
 #include <spdlog/spdlog.h>
+#include <unistd.h>
 
 #include <memory>
+#include <mutex>
+#include <optional>
 
 #include "base/json.h"
+#include "base/log_output.h"
 
 namespace lambdo::log {
 
@@ -14,10 +18,50 @@ static constexpr char kJsonPattern[] = R"({"time":"%Y-%m-%dT%H:%M:%S.%e%z","leve
 
 static Format g_format = Format::text;
 
+namespace {
+
+/// Formats lines, and keeps count of those that found no room.
+class Sink final : public spdlog::sinks::base_sink<std::mutex> {
+ public:
+  void direct_to(int fd) {
+    const std::lock_guard lock(mutex_);
+    output_.emplace(fd);
+  }
+
+ private:
+  void sink_it_(const spdlog::details::log_msg& message) override {
+    if (dropped_ > 0 && tell_dropped(message)) dropped_ = 0;
+    if (dropped_ > 0 || !put(message)) ++dropped_;
+  }
+  void flush_() override {}
+
+  bool tell_dropped(const spdlog::details::log_msg& message) {
+    const std::string count = std::to_string(dropped_);
+    const std::string text = g_format == Format::json
+                                 ? R"("message":"log lines were dropped, nobody read them","lines":)" + count
+                                 : "log lines were dropped, nobody read them lines=" + count;
+    return put({message.time, {}, message.logger_name, spdlog::level::warn, text});
+  }
+  bool put(const spdlog::details::log_msg& message) {
+    spdlog::memory_buf_t line;
+    formatter_->format(message, line);
+    return output_->put({line.data(), line.size()});
+  }
+
+  std::optional<Output> output_{STDERR_FILENO};
+  uint64_t dropped_ = 0;
+};
+
+const std::shared_ptr<Sink>& sink() {
+  static const auto instance = std::make_shared<Sink>();
+  return instance;
+}
+
+}  // namespace
+
 static spdlog::logger& logger() {
   static const auto instance = [] {
-    auto created =
-        std::make_shared<spdlog::logger>("lambdo", std::make_shared<spdlog::sinks::stderr_sink_mt>());
+    auto created = std::make_shared<spdlog::logger>("lambdo", sink());
     created->set_pattern(kTextPattern);
     return created;
   }();
@@ -42,6 +86,10 @@ void configure(Level level, Format format) {
   g_format = format;
   logger().set_level(spdlog_level(level));
   logger().set_pattern(format == Format::json ? kJsonPattern : kTextPattern);
+}
+
+void direct_to(int fd) {
+  sink()->direct_to(fd);
 }
 
 static void write(Level level, std::string_view message, Fields fields) {

@@ -6,7 +6,8 @@
 #include <string_view>
 
 /// Structured logs: one line an event on standard error, a constant message and key=value fields.
-/// With `Format::json` one JSON object a line. Thread-safe.
+/// With `Format::json` one JSON object a line. Thread-safe. Nobody waits for a reader: lines that a full pipe
+/// does not take are dropped, and how many is said before the next line that it takes.
 namespace lambdo::log {
 
 enum class Level { debug, info, warning, error };
@@ -29,6 +30,8 @@ using Fields = std::initializer_list<Field>;
 
 /// Sets what is written and how. Call once, before any thread is started.
 void configure(Level level, Format format);
+/// Writes to this descriptor from now on, which stays open until the next call.
+void direct_to(int fd);
 
 void debug(std::string_view message, Fields fields = {});
 void info(std::string_view message, Fields fields = {});

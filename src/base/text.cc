@@ -49,6 +49,16 @@ bool is_utf8(std::string_view text) {
   return true;
 }
 
+size_t whole_utf8_prefix(std::string_view text) {
+  // A sequence that crosses the end began at most 3 bytes before it.
+  for (size_t back = 1; back <= std::min<size_t>(3, text.size()); ++back) {
+    const size_t start = text.size() - back;
+    const LeadByte lead = lead_byte(static_cast<uint8_t>(text[start]));
+    if (lead.count > 0) return lead.count >= back ? start : text.size();
+  }
+  return text.size();
+}
+
 static constexpr char kBase64[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
 std::string base64_encode(std::string_view bytes) {

@@ -17,6 +17,9 @@ struct Utf8Step {
 /// The step at the start of `text`, which must not be empty.
 Utf8Step utf8_step(std::string_view text);
 bool is_utf8(std::string_view text);
+/// Where text that goes on behind its end can be cut so that decoding the parts gives what decoding the whole
+/// would: its length, or up to 3 less. 0 only for text shorter than 4 bytes.
+size_t whole_utf8_prefix(std::string_view text);
 
 /// RFC 4648 base64 with padding.
 std::string base64_encode(std::string_view bytes);

@@ -12,6 +12,7 @@ namespace lambdo::cli {
 
 static constexpr std::string_view kApiVersion = "lambdo.io/v1alpha1";
 static constexpr size_t kMaxFileBytes = 1 << 20;
+static constexpr uint64_t kBufferedBytes = 512 << 20;
 
 std::string_view engine_name(EngineChoice choice) {
   switch (choice) {
@@ -93,12 +94,15 @@ static void read_runner(YamlMap map, Config::Runner& runner) {
 
 static void read_http(YamlMap map, Config::Http& http) {
   map.read_number("max_body_bytes", http.max_body_bytes, 1024, 1 << 30);
+  // Below one body no request of the size that is allowed would ever get in.
+  map.read_number("max_buffered_bytes", http.max_buffered_bytes, http.max_body_bytes, uint64_t{1} << 40);
   map.read_number("max_header_bytes", http.max_header_bytes, 1024, 1 << 20);
   map.read_number("max_connections", http.max_connections, 1, 1'000'000);
   map.read_number("header_timeout_ms", http.header_timeout_ms, 1, kMaxTimeMs);
   map.read_number("body_timeout_ms", http.body_timeout_ms, 1, kMaxTimeMs);
   map.read_number("idle_timeout_ms", http.idle_timeout_ms, 1, kMaxTimeMs);
   map.read_number("write_timeout_ms", http.write_timeout_ms, 1, kMaxTimeMs);
+  map.read_number("min_write_bytes_per_s", http.min_write_bytes_per_s, 1, 1 << 30);
   map.warn_of_unknown_keys();
 }
 
@@ -132,6 +136,8 @@ static void read_server_config(YamlMap& root, Config& config) {
   if (config.api.grpc_host.empty()) {
     config.api.grpc_host = config.api.bridge_address.substr(0, config.api.bridge_address.find('/'));
   }
+  if (config.http.max_buffered_bytes == 0)
+    config.http.max_buffered_bytes = std::max(kBufferedBytes, 2 * config.http.max_body_bytes);
   if (config.runner.max_running == 0)
     config.runner.max_running = std::max(8U, 4 * std::thread::hardware_concurrency());
 }

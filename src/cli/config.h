@@ -51,11 +51,13 @@ struct Config {
   struct Http {
     uint64_t max_body_bytes = 8 << 20;
     uint64_t max_header_bytes = 32 << 10;
+    uint64_t max_buffered_bytes = 0;  ///< never 0 once loaded
     uint32_t max_connections = 4096;
     uint64_t header_timeout_ms = 10'000;
     uint64_t body_timeout_ms = 30'000;
     uint64_t idle_timeout_ms = 75'000;
     uint64_t write_timeout_ms = 30'000;
+    uint64_t min_write_bytes_per_s = 16 << 10;
   };
   struct Log {
     log::Level level = log::Level::info;

@@ -9,7 +9,7 @@
 #include <string>
 #include <utility>
 
-#include "api/run_model.h"
+#include "api/run_answer.h"
 #include "base/json.h"
 #include "base/log.h"
 #include "base/syscalls.h"
@@ -196,12 +196,19 @@ Result<int> run_locally(const RunOptions& options) {
   state.reset();  // its lock is held by a descriptor; whatever ends us now leaves no folder
   auto reactor = TRY(reactor::Reactor::create());
   Runtime runtime(*reactor, config, std::move(foundation));
-  const auto report = TRY(reactor->run(run_once(runtime, std::move(request))));
+  auto report = TRY(reactor->run(run_once(runtime, std::move(request))));
   if (options.json) {
-    TRY(sys::write_all(STDOUT_FILENO, api::run_report_json(report, api::OutputEncoding::utf8) + "\n"));
+    api::RunAnswer answer(std::move(report), api::OutputEncoding::utf8);
+    TRY(sys::write_all(STDOUT_FILENO, answer.text() + "\n"));
     return kExitOk;
   }
-  return print_outcome({report.standard_output, report.standard_error, report.status});
+  Outcome outcome{.status = report.status};
+  for (const engine::StepReport& step : report.steps) {
+    outcome.standard_output += step.standard_output;
+    outcome.standard_error += step.standard_error;
+  }
+  if (report.timed_out) outcome.standard_error = engine::kTimeoutMessage;
+  return print_outcome(outcome);
 }
 
 }  // namespace

@@ -85,6 +85,8 @@ http::ServerOptions server_options(const Config& config) {
   options.max_connections = config.http.max_connections;
   options.max_header_bytes = config.http.max_header_bytes;
   options.max_body_bytes = config.http.max_body_bytes;
+  options.max_buffered_bytes = config.http.max_buffered_bytes;
+  options.min_write_bytes_per_s = config.http.min_write_bytes_per_s;
   options.header_timeout_ms = static_cast<int64_t>(config.http.header_timeout_ms);
   options.body_timeout_ms = static_cast<int64_t>(config.http.body_timeout_ms);
   options.idle_timeout_ms = static_cast<int64_t>(config.http.idle_timeout_ms);
@@ -146,6 +148,7 @@ Task<Result<>> serve_until_signal(reactor::Reactor& reactor, const Config& confi
   for (const std::string& warning : runtime.warnings()) log::warning(warning);
   api::Api api(reactor, runtime.runner(), runtime.warnings());
   http::Server server(reactor, api.router(), server_options(config));
+  api.show(server);
   CO_TRY(server.listen());
   log::info("listening", {{"host", config.api.web_host},
                           {"port", server.port()},

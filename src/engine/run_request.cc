@@ -238,6 +238,13 @@ grpc_definitions::ExecuteRequest build_execute_request(const RunRequest& request
   return message;
 }
 
+bool may_fill_disk(const grpc_definitions::ExecuteRequest& request, const Limits& limits) {
+  uint64_t content_bytes = 0;
+  for (const auto& file : request.files()) content_bytes += file.content().size();
+  // Blocks, folders and what the image brings take room too.
+  return content_bytes > (limits.disk_mb << 20) / 2;
+}
+
 // ---- from the agent
 
 static Result<> check_step(const grpc_definitions::ExecuteResponseStep& step, const Limits& limits) {
@@ -280,13 +287,11 @@ Result<RunReport> read_execute_response(grpc_definitions::ExecuteResponse respon
     StepReport& last = report.steps.back();
     last.command = request.steps(i).command();
     if (!request.steps(i).enable_output()) last.standard_output.clear();
-    report.standard_output += last.standard_output;
-    report.standard_error += last.standard_error;
   }
   report.status = report.steps.back().exit_code;
   if (report.steps.back().timed_out) {
     report.status = kTimeoutStatus;
-    report.standard_error = kTimeoutMessage;
+    report.timed_out = true;
   }
   return report;
 }
@@ -305,7 +310,7 @@ RunReport killed_report(const grpc_definitions::ExecuteRequest& request) {
 RunReport timeout_report(const grpc_definitions::ExecuteRequest& request, const Limits& limits) {
   RunReport report = killed_report(request);
   report.status = kTimeoutStatus;
-  report.standard_error = kTimeoutMessage;
+  report.timed_out = true;
   report.steps.back().wall_us = limits.wall_ms * 1000;
   report.steps.back().timed_out = true;
   return report;

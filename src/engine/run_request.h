@@ -76,9 +76,8 @@ struct RunReport {
   std::string engine;
   std::string language;
   std::string version;
-  int32_t status = 0;  ///< the last step's exit code; 128 for a timeout
-  std::string standard_output;
-  std::string standard_error;
+  int32_t status = 0;      ///< the last step's exit code; 128 for a timeout
+  bool timed_out = false;  ///< the whole run's standard error is kTimeoutMessage then, not the steps'
   std::vector<StepReport> steps;
   RunTimings timings;
 };
@@ -102,6 +101,10 @@ Result<> validate(const RunRequest& request);
 /// original.
 grpc_definitions::ExecuteRequest build_execute_request(const RunRequest& request, const Language& language,
                                                        const Limits& limits, const std::string& id);
+
+/// Whether the request's files are so large that a guest may truly have no room for them. gRPC gives an
+/// answer over our cap the agent's code for a full disk; of smaller files it can only be that, or a lie.
+bool may_fill_disk(const grpc_definitions::ExecuteRequest& request, const Limits& limits);
 
 /// The agent's answer as a report, without id and timings. The answer is the guest's word: step counts and
 /// sizes beyond what was asked for give Code::agent_protocol.

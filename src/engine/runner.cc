@@ -191,11 +191,9 @@ reactor::Task<Result<RunReport>> Runner::execute(Run& run, ReadyGuest& guest, re
     if (response.error().code == Code::agent_lost) {
       co_return co_await explain_lost_agent(request, guest, std::move(response).error());
     }
-    if (response.error().message.contains("larger than max")) {  // gRPC's word for an answer over our cap
-      co_return std::unexpected(std::move(response).error().with_code(Code::agent_protocol));
-    }
     if (response.error().code == Code::resource_exhausted) {
-      co_return std::unexpected(std::move(response).error().with_code(Code::payload_too_large));
+      const Code code = may_fill_disk(request, run.limits) ? Code::payload_too_large : Code::agent_protocol;
+      co_return std::unexpected(std::move(response).error().with_code(code));
     }
     co_return std::unexpected(std::move(response).error());
   }
@@ -239,7 +237,8 @@ std::vector<PoolStatus> Runner::pools() const {
   for (size_t i = 0; i < pools_.size(); ++i) {
     const WarmPool& pool = *pools_[i];
     status.push_back({languages_[i].name, languages_[i].version, pool.ready(), pool.starting(), pool.target(),
-                      pool.started_total(), pool.failed_total()});
+                      pool.started_total(), pool.failed_total(), pool.cpu_us_total(),
+                      pool.memory_peak_bytes()});
   }
   return status;
 }

@@ -21,7 +21,7 @@ struct RunnerOptions {
   size_t queue_length = 1024;  ///< runs that wait for one of those places
   int64_t queue_timeout_ms = 30'000;
   int64_t start_timeout_ms = 30'000;
-  size_t starting_guests = 4;  ///< at one time, over all languages
+  size_t starting_guests = 4;  ///< of one language at one time, and one more over all languages
   Limits max_limits;
 };
 
@@ -34,6 +34,8 @@ struct PoolStatus {
   size_t target;
   uint64_t started_total;
   uint64_t failed_total;
+  uint64_t cpu_us_total;       ///< of guests that have been destroyed
+  uint64_t memory_peak_bytes;  ///< the most that one of them held
 };
 
 /// Takes runs from request to report: admission, a guest, execution under a deadline, and the guest's end.

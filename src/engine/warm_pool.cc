@@ -79,15 +79,18 @@ reactor::Task<> WarmPool::start_one() {
   if (next_start_ns_ > reactor_.now_ns()) {
     (void)co_await reactor::SleepOp::until(reactor_, next_start_ns_, scope_.token());
   }
-  while (slots_.free == 0 && !stopping_) (void)co_await slots_.freed.wait(scope_.token());
+  while (!may_start() && !stopping_) (void)co_await slots_.freed.wait(scope_.token());
   if (stopping_) {
     --starting_;
     co_return;
   }
   --slots_.free;
+  ++slots_held_;
   Result<ReadyGuest> guest = co_await start_guest();
   ++slots_.free;
-  slots_.freed.notify_one();
+  --slots_held_;
+  // Whoever waits first may be of a pool that has its share: all look, in their order.
+  slots_.freed.notify_all();
   --starting_;
   if (guest) {
     ++started_total_;
@@ -150,7 +153,10 @@ reactor::Task<> WarmPool::destroy(ReadyGuest used) {
   if (!usage) {
     log::error("a guest could not be destroyed",
                {{"language", options_.name}, {"error", usage.error().message}});
+    co_return;
   }
+  cpu_us_total_ += usage->cpu_us;
+  memory_peak_bytes_ = std::max(memory_peak_bytes_, usage->memory_peak_bytes);
 }
 
 void WarmPool::dispose(ReadyGuest used) {

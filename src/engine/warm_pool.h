@@ -20,9 +20,12 @@ struct ReadyGuest {
 };
 
 /// How many guests may be starting at one time, over all languages: starting is CPU work, and more at once
-/// only makes each slower.
+/// only makes each slower. One language gets `per_pool` of them at most, and one is left for another: guests
+/// that hang at their start must not keep other languages waiting.
 struct StartSlots {
-  StartSlots(reactor::Reactor& reactor, size_t count) : free(count), freed(reactor) {}
+  StartSlots(reactor::Reactor& reactor, size_t most_of_one_pool)
+      : per_pool(most_of_one_pool), free(most_of_one_pool + 1), freed(reactor) {}
+  size_t per_pool;
   size_t free;
   reactor::Event freed;
 };
@@ -56,9 +59,14 @@ class WarmPool {
   [[nodiscard]] size_t target() const { return options_.target; }
   [[nodiscard]] uint64_t started_total() const { return started_total_; }
   [[nodiscard]] uint64_t failed_total() const { return failed_total_; }
+  /// Processor time of all guests that have been destroyed.
+  [[nodiscard]] uint64_t cpu_us_total() const { return cpu_us_total_; }
+  /// The most that any of them held.
+  [[nodiscard]] uint64_t memory_peak_bytes() const { return memory_peak_bytes_; }
 
  private:
   reactor::Task<> start_one();
+  [[nodiscard]] bool may_start() const { return slots_.free > 0 && slots_held_ < slots_.per_pool; }
   reactor::Task<Result<ReadyGuest>> start_guest();
   reactor::Task<> destroy(ReadyGuest used);
   void note_failure(const Error& error);
@@ -75,10 +83,13 @@ class WarmPool {
   reactor::Event changed_;
   size_t waiting_ = 0;
   size_t starting_ = 0;
+  size_t slots_held_ = 0;
   int64_t retry_delay_ms_ = 0;  // grows with failures in a row
   int64_t next_start_ns_ = 0;   // not before
   uint64_t started_total_ = 0;
   uint64_t failed_total_ = 0;
+  uint64_t cpu_us_total_ = 0;
+  uint64_t memory_peak_bytes_ = 0;
   bool stopping_ = false;
   reactor::Scope scope_;
 };

@@ -24,6 +24,14 @@ static constexpr uint64_t kMaxLingerBytes = 64 << 20;
 /// No deadline, in whatever unit.
 static constexpr int64_t kForever = std::numeric_limits<int64_t>::max();
 
+static Response over_budget_response() {
+  Response response =
+      error_response({Code::overloaded, 0,
+                      "the server holds as much of other requests and answers as it may; try again later"});
+  response.status = 503;
+  return response;
+}
+
 /// Frames what a handler streams.
 class Connection::StreamWriter final : public BodyWriter {
  public:
@@ -64,7 +72,9 @@ Connection::Connection(ServerContext& context, Fd socket)
       receiver_(context.reactor, socket_.get(), kReceiveCapacityBytes, context.statistics.bytes_in),
       parser_({.max_header_bytes = context.options.max_header_bytes,
                .max_body_bytes = context.options.max_body_bytes},
-              request_) {
+              request_),
+      request_share_(context.budget),
+      response_share_(context.budget) {
   const ServerOptions& options = context.options;
   shortest_timeout_ms_ = std::min({options.header_timeout_ms, options.body_timeout_ms,
                                    options.idle_timeout_ms, options.write_timeout_ms});
@@ -135,6 +145,8 @@ void Connection::fire() {
 /// one is due.
 Task<bool> Connection::receive_request() {
   parser_.reset();
+  writing_ns_ = 0;
+  written_bytes_ = 0;
   enter(Phase::idle, context_->options.idle_timeout_ms);
   while (true) {
     if (!receiver_.data().empty()) {
@@ -153,10 +165,17 @@ Task<bool> Connection::receive_request() {
 Task<bool> Connection::advance_parser() {
   receiver_.consume(parser_.feed(receiver_.data()));
   const ServerOptions& options = context_->options;
+  if (!request_share_.resize(request_.body.size())) {
+    ++context_->statistics.over_budget;
+    std::string().swap(request_.body);
+    co_await send_refusal(over_budget_response());
+    co_return false;
+  }
   switch (parser_.state()) {
     case RequestParser::State::error:
       ++context_->statistics.parse_errors;
-      co_await send_refusal(parser_.refusal().status, parser_.refusal().code, parser_.refusal().message);
+      co_await send_refusal(
+          error_response(parser_.refusal().status, parser_.refusal().code, parser_.refusal().message));
       co_return false;
     case RequestParser::State::headers_complete:
       // Whoever sends the body anyway needs no leave (RFC 9110, 10.1.1).
@@ -180,20 +199,20 @@ Task<bool> Connection::give_up_reading() {
   const bool in_body = parser_.in_body();
   if (!parser_.started()) co_return false;
   if (timed_out_) {
-    co_await send_refusal(408, Code::timeout,
-                          in_body ? "the request's body took too long" : "the request's head took too long");
+    co_await send_refusal(
+        error_response(408, Code::timeout,
+                       in_body ? "the request's body took too long" : "the request's head took too long"));
   } else {
     ++context_->statistics.parse_errors;
-    co_await send_refusal(400, Code::invalid_argument,
-                          in_body ? "the connection ended within the request's body"
-                                  : "the connection ended within the request's head");
+    co_await send_refusal(error_response(400, Code::invalid_argument,
+                                         in_body ? "the connection ended within the request's body"
+                                                 : "the connection ended within the request's head"));
   }
   co_return false;
 }
 
-Task<> Connection::send_refusal(int status, Code code, std::string_view message) {
+Task<> Connection::send_refusal(Response response) {
   linger_ = true;
-  const Response response = error_response(status, code, message);
   output_.clear();
   context_->head_writer.append(output_, response, request_, true);
   output_ += response.body;
@@ -210,6 +229,13 @@ Task<bool> Connection::answer_request() {
   enter(Phase::handling, kForever);
   Response response = co_await context_->router.dispatch(request_, client_gone.token());
 
+  std::string().swap(request_.body);
+  request_share_.release();
+  const size_t held_bytes = response.stream ? response.stream_held_bytes : response.body.size();
+  if (held_bytes > kMaxCopiedBodyBytes && !response_share_.resize(held_bytes)) {
+    ++context_->statistics.over_budget;
+    response = over_budget_response();
+  }
   const bool body = has_body(request_, response);
   const bool until_end = body && response.stream && request_.version == Version::http_1_0;
   const bool keep = request_.keep_alive && !context_->draining && !until_end;
@@ -225,6 +251,7 @@ Task<bool> Connection::answer_request() {
     sent = co_await send(output_);
   }
   receiver_.cancel_when_gone(nullptr);
+  response_share_.release();
   // What the client sent meanwhile would make the kernel answer the close with a reset.
   linger_ = !keep && !receiver_.data().empty();
   co_return sent&& keep;
@@ -243,10 +270,19 @@ Task<bool> Connection::send_stream(Response& response, CancelToken client_gone) 
   co_return !chunked || co_await send("0\r\n\r\n");
 }
 
+/// How long the client may now take until it takes something.
+int64_t Connection::write_time_left_ms() const {
+  const ServerOptions& options = context_->options;
+  const auto earned_ms = static_cast<int64_t>(written_bytes_ * 1000 / options.min_write_bytes_per_s);
+  const int64_t left_ms = options.write_timeout_ms + earned_ms - writing_ns_ / 1'000'000;
+  return std::clamp<int64_t>(left_ms, 0, options.write_timeout_ms);
+}
+
 /// Sends all of it; false where the connection is of no more use.
 Task<bool> Connection::send(std::string_view data) {
   while (!data.empty() && !broken_) {
-    enter(Phase::writing, context_->options.write_timeout_ms);
+    const int64_t start_ns = reactor().now_ns();
+    enter(Phase::writing, write_time_left_ms());
     const auto count =
         co_await reactor::SendOp(context_->reactor, socket_.get(), reactor::as_bytes(data), abort_.token());
     if (!count) {
@@ -254,6 +290,8 @@ Task<bool> Connection::send(std::string_view data) {
       break;
     }
     context_->statistics.bytes_out += *count;
+    written_bytes_ += *count;
+    writing_ns_ += reactor().now_ns() - start_ns;
     data.remove_prefix(*count);
   }
   co_return !broken_;

@@ -6,6 +6,7 @@
 #include <string_view>
 
 #include "base/fd.h"
+#include "http/byte_budget.h"
 #include "http/message.h"
 #include "http/parser.h"
 #include "http/receiver.h"
@@ -38,9 +39,10 @@ class Connection final : private reactor::Timer {
   Task<bool> give_up_reading();
   Task<bool> answer_request();
   Task<bool> send_stream(Response& response, CancelToken client_gone);
-  Task<> send_refusal(int status, Code code, std::string_view message);
+  Task<> send_refusal(Response response);
   Task<bool> send(std::string_view data);
   Task<> close();
+  [[nodiscard]] int64_t write_time_left_ms() const;
   void enter(Phase phase, int64_t timeout_ms);
   void look_again(int64_t now_ns);
   void fire() override;
@@ -50,10 +52,14 @@ class Connection final : private reactor::Timer {
   Receiver receiver_;
   Request request_;
   RequestParser parser_;
+  ByteBudget::Share request_share_;
+  ByteBudget::Share response_share_;
   std::string output_;
   reactor::CancelSource abort_;
   Phase phase_ = Phase::idle;
   int64_t deadline_ns_ = 0;
+  int64_t writing_ns_ = 0;                                  ///< waited for the client to take this response
+  uint64_t written_bytes_ = 0;                              ///< of it
   int64_t armed_ns_ = std::numeric_limits<int64_t>::max();  ///< when the timer fires
   int64_t shortest_timeout_ms_;
   bool timed_out_ = false;

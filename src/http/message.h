@@ -100,6 +100,7 @@ struct Response {
   std::string content_type = "application/json";
   /// Where set, sent in place of `body`: chunked, or up to the connection's end to an HTTP/1.0 client.
   BodyStream stream;
+  size_t stream_held_bytes = 0;  ///< the memory that `stream` keeps until it ends
 };
 
 }  // namespace lambdo::http

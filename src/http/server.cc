@@ -14,13 +14,19 @@ static constexpr size_t kMaxRefusing = 64;
 static constexpr int64_t kAcceptRetryMs = 100;
 
 Server::Server(reactor::Reactor& reactor, const Router& router, ServerOptions options)
-    : context_{reactor, router, std::move(options), {}, {}, false},
+    : context_(reactor, router, std::move(options)),
       scope_(reactor),
       slot_freed_(reactor),
       stopped_(reactor) {}
 
 Server::~Server() {
   CHECK(connections_.empty());
+}
+
+ServerStatistics Server::statistics() const {
+  ServerStatistics statistics = context_.statistics;
+  statistics.buffered_bytes = context_.budget.used_bytes();
+  return statistics;
 }
 
 Result<> Server::listen() {

@@ -5,8 +5,10 @@
 #include <optional>
 #include <string>
 #include <unordered_set>
+#include <utility>
 
 #include "base/error.h"
+#include "http/byte_budget.h"
 #include "http/response_head.h"
 #include "http/router.h"
 #include "reactor/event.h"
@@ -24,29 +26,44 @@ struct ServerOptions {
   size_t max_connections = 1024;   ///< one more is answered with 503 and closed
   size_t max_header_bytes = 16 << 10;
   size_t max_body_bytes = 16 << 20;
+  /// Of all connections together: bodies of requests until their handler has ended, and responses over 32 KiB
+  /// until they are written. What does not fit is answered with 503.
+  size_t max_buffered_bytes = 512 << 20;
   int64_t header_timeout_ms = 10'000;  ///< from a request's first byte to the end of its head: 408
   int64_t body_timeout_ms = 60'000;    ///< from there to the end of its body: 408
   int64_t idle_timeout_ms = 75'000;    ///< without a request: closed silently
   int64_t write_timeout_ms = 30'000;   ///< without the client taking any byte of a response: closed
+  /// For the whole of a response a client gets write_timeout_ms, and a second more for each of these that it
+  /// has taken: one that takes a byte now and then is closed too.
+  size_t min_write_bytes_per_s = 16 << 10;
 };
 
-/// Counters since the start, and one gauge.
+/// Counters since the start, and two gauges.
 struct ServerStatistics {
   uint64_t connections_open = 0;  ///< now
+  uint64_t buffered_bytes = 0;    ///< now, of max_buffered_bytes
   uint64_t connections_accepted = 0;
   uint64_t connections_refused = 0;  ///< of those: over max_connections
   uint64_t requests = 0;             ///< handed to the router
   uint64_t parse_errors = 0;         ///< requests refused before that, without timeouts
   uint64_t timeouts = 0;             ///< of header, body, idle and write
+  uint64_t over_budget = 0;          ///< requests and responses refused: over max_buffered_bytes
   uint64_t bytes_in = 0;
   uint64_t bytes_out = 0;
 };
 
 /// What the connections of a server share.
 struct ServerContext {
+  ServerContext(reactor::Reactor& owner, const Router& routes, ServerOptions server_options)
+      : reactor(owner),
+        router(routes),
+        options(std::move(server_options)),
+        budget(options.max_buffered_bytes) {}
+
   reactor::Reactor& reactor;
   const Router& router;
   const ServerOptions options;
+  ByteBudget budget;
   ServerStatistics statistics;
   ResponseHeadWriter head_writer;
   bool draining = false;
@@ -78,7 +95,7 @@ class Server {
   /// closed. Returns when nothing is left.
   Task<> stop(int64_t deadline_ns);
 
-  [[nodiscard]] const ServerStatistics& statistics() const { return context_.statistics; }
+  [[nodiscard]] ServerStatistics statistics() const;
 
  private:
   Task<> accept_connections();

@@ -55,7 +55,7 @@ def config(folder, languages=("bash",), **sections):
                     "processes": 256, "disk_mb": 64},
         },
         "runner": {"max_running": 16, "queue_length": 64, "queue_timeout_ms": 30000 * SLOW,
-                   "drain_timeout_ms": 10000},
+                   "drain_timeout_ms": 10000 * SLOW},
         "http": {},
         "languages": [entry if isinstance(entry, dict) else language(entry) for entry in languages],
     }

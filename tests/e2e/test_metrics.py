@@ -3,6 +3,7 @@ import re
 
 import pytest
 
+import configs
 from server import run_body
 
 SAMPLE = re.compile(r'([a-zA-Z_:][a-zA-Z0-9_:]*)(?:\{((?:[a-zA-Z_]\w*="(?:[^"\\]|\\.)*",?)*)\})? (\S+)')
@@ -98,6 +99,46 @@ def test_pools_and_runs_of_this_moment_are_shown(serving):
     assert value(samples, "lambdo_pool_guests", language="python", state="target") == 1
     assert value(samples, "lambdo_runs", state="running") == 0
     assert value(samples, "lambdo_runs", state="queued") == 0
+
+
+def test_what_guests_used_is_summed_by_language(serving):
+    before = read_metrics(serving)
+    serving.run("python", "x = 0\nfor i in range(3_000_000): x += i")
+    serving.wait_settled()
+    samples = read_metrics(serving)
+    labels = {"language": "python", "version": "3.11"}
+    used = [value(each, "lambdo_guest_cpu_seconds_total", **labels) for each in (before, samples)]
+    assert 0.05 < used[1] - used[0] < 30 * configs.SLOW, used
+    assert 1 << 20 < value(samples, "lambdo_guest_memory_peak_bytes", **labels) <= 256 << 20
+
+
+def test_the_http_server_is_shown(serving):
+    before = read_metrics(serving)
+    with serving.connect() as connection:
+        connection.send(b"nonsense\r\n\r\n")
+        assert connection.response().status == 400
+    samples = read_metrics(serving)
+
+    def grown(name, **labels):
+        return value(samples, name, **labels) - value(before, name, **labels)
+
+    assert grown("lambdo_http_errors_total", reason="malformed") == 1
+    assert grown("lambdo_http_connections_total", outcome="served") == 2
+    assert grown("lambdo_http_connections_total", outcome="refused") == 0
+    assert grown("lambdo_http_requests_total") == 1
+    assert grown("lambdo_http_bytes_total", direction="in") > 20
+    assert grown("lambdo_http_bytes_total", direction="out") > 1000
+    assert value(samples, "lambdo_http_connections") >= 1
+    assert value(samples, "lambdo_http_buffered_bytes") == 0
+
+
+def test_the_documented_metrics_are_those_there_are(serving):
+    serving.run("bash", "true")
+    assert serving.post_run(run_body("cobol", "x")).status == 404
+    text = serving.get("/metrics").body.decode()
+    there = {tuple(line.split()[2:]) for line in text.splitlines() if line.startswith("# TYPE ")}
+    page = (configs.ROOT / "docs/api.md").read_text()
+    assert there == set(re.findall(r"^\| `(lambdo_\w+)` \| (\w+) \|", page, re.MULTILINE))
 
 
 def test_odd_names_do_not_break_the_format(serving):

@@ -92,35 +92,4 @@ TEST_CASE("what is wrong with a body is told by its field") {
   }
 }
 
-static engine::RunReport some_report() {
-  engine::RunReport report{
-      .id = "r1", .engine = "namespace", .language = "c", .version = "12", .status = 137};
-  report.standard_output = "a\xff";
-  engine::StepReport step{.command = "./a", .exit_code = 137, .signal = 9, .standard_output = "a\xff"};
-  step.wall_us = 1500;
-  step.oom_killed = true;
-  report.steps = {step, {.command = "b"}};
-  report.timings = {1, 2, 3, 6};
-  return report;
-}
-
-TEST_CASE("the answer has the original's fields and ours") {
-  CHECK_EQ(run_report_json(some_report(), OutputEncoding::utf8),
-           "{\"id\":\"r1\",\"engine\":\"namespace\",\"language\":\"c\",\"version\":\"12\",\"status\":137,"
-           "\"stdout\":\"a\xef\xbf\xbd\",\"stderr\":\"\",\"steps\":["
-           "{\"command\":\"./a\",\"exit_code\":137,\"signal\":9,\"stdout\":\"a\xef\xbf\xbd\",\"stderr\":\"\","
-           "\"wall_ms\":1.5,\"cpu_ms\":0,\"max_rss_kb\":0,\"timed_out\":false,\"oom_killed\":true,"
-           "\"truncated\":false},"
-           "{\"command\":\"b\",\"exit_code\":0,\"signal\":null,\"stdout\":\"\",\"stderr\":\"\","
-           "\"wall_ms\":0,\"cpu_ms\":0,\"max_rss_kb\":0,\"timed_out\":false,\"oom_killed\":false,"
-           "\"truncated\":false}],"
-           "\"timings\":{\"queue_us\":1,\"acquire_us\":2,\"execute_us\":3,\"total_us\":6}}");
-}
-
-TEST_CASE("base64 is exact and marked") {
-  const std::string json = run_report_json(some_report(), OutputEncoding::base64);
-  CHECK(json.contains(R"("stdout":"Yf8=")"));
-  CHECK(json.contains(R"("output_encoding":"base64")"));
-}
-
 }  // namespace lambdo::api

@@ -1,8 +1,13 @@
 #include "base/log.h"
 
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
+#include <csignal>
 #include <functional>
 #include <regex>
 #include <thread>
@@ -14,13 +19,12 @@
 
 namespace lambdo {
 
-/// What `body` writes to standard error, at most what fits a memory file.
+/// What `body` logs, at most what fits a memory file.
 static std::string captured(const std::function<void()>& body) {
-  const Fd before = sys::dup(STDERR_FILENO).value();
-  const Fd memory = sys::memfd("stderr").value();
-  ::dup2(memory.get(), STDERR_FILENO);
+  const Fd memory = sys::memfd("log").value();
+  log::direct_to(memory.get());
   body();
-  ::dup2(before.get(), STDERR_FILENO);
+  log::direct_to(STDERR_FILENO);
   return sys::read_file("/proc/self/fd/" + std::to_string(memory.get())).value();
 }
 
@@ -89,6 +93,99 @@ TEST_CASE("lines from several threads stay whole") {
     start = end + 1;
   }
   CHECK_EQ(whole, 1000U);
+}
+
+/// What is in a pipe or socket now.
+static std::string drained(int fd) {
+  std::string text;
+  std::array<char, 4096> buffer{};
+  pollfd readable{.fd = fd, .events = POLLIN, .revents = 0};
+  while (::poll(&readable, 1, 0) > 0 && (readable.revents & POLLIN) != 0) {
+    text.append(buffer.data(), static_cast<size_t>(::read(fd, buffer.data(), buffer.size())));
+  }
+  return text;
+}
+
+static size_t count_lines(const std::string& text, std::string_view end) {
+  size_t count = 0;
+  for (size_t start = 0; start < text.size();) {
+    const size_t stop = std::min(text.find('\n', start), text.size());
+    if (std::string_view(text).substr(start, stop - start).ends_with(end)) ++count;
+    start = stop + 1;
+  }
+  return count;
+}
+
+/// A reader's and a writer's end with room for some kilobytes.
+static std::pair<Fd, Fd> narrow_pipe() {
+  auto ends = sys::pipe().value();
+  REQUIRE_GE(::fcntl(ends.second.get(), F_SETPIPE_SZ, 4096), 4096);
+  return ends;
+}
+
+static std::pair<Fd, Fd> narrow_socket() {
+  auto ends = sys::socketpair(SOCK_STREAM).value();
+  const int size_bytes = 4096;
+  REQUIRE_EQ(::setsockopt(ends.second.get(), SOL_SOCKET, SO_SNDBUF, &size_bytes, sizeof size_bytes), 0);
+  return ends;
+}
+
+TEST_CASE("a reader that does not read costs lines, not time, and is told how many") {
+  for (const auto& make : {narrow_pipe, narrow_socket}) {
+    const auto [reader, writer] = make();
+    log::direct_to(writer.get());
+    constexpr size_t kLines = 1000;
+    for (size_t i = 0; i < kLines; ++i) log::info("line", {{"end", "here"}});
+    const std::string first = drained(reader.get());
+    log::info("line", {{"end", "here"}});
+    log::configure(log::Level::info, log::Format::json);
+    for (size_t i = 0; i < kLines; ++i) log::info("again");
+    const std::string second = drained(reader.get());
+    log::info("last");
+    log::configure(log::Level::info, log::Format::text);
+    const std::string third = drained(reader.get());
+    log::direct_to(STDERR_FILENO);
+
+    const size_t kept = count_lines(first, " info line end=\"here\"");
+    CHECK_GT(kept, 10);
+    CHECK_LT(kept, kLines);
+    const size_t dropped = kLines - kept;
+    // A line of which the reader has a part is no dropped one: its rest comes with the next.
+    const bool torn = !first.ends_with('\n');
+    const std::string said = " warning log lines were dropped, nobody read them lines=" +
+                             std::to_string(dropped - (torn ? 1 : 0)) + "\n";
+    CHECK_MESSAGE(second.contains(said), second.substr(0, 400));
+    CHECK(second.contains(" info line end=\"here\"\n"));
+    CHECK(third.contains(
+        "\"level\":\"warning\",\"message\":\"log lines were dropped, nobody read them\",\"lines\":"));
+    CHECK(third.ends_with("\"level\":\"info\",\"message\":\"last\"}\n"));
+    CHECK_EQ(::fcntl(writer.get(), F_GETFL) & O_NONBLOCK, 0);
+  }
+}
+
+TEST_CASE("a line that is longer than a pipe has room for is finished when it is read") {
+  const auto [reader, writer] = narrow_pipe();
+  log::direct_to(writer.get());
+  log::info("long", {{"text", std::string(10'000, 'x')}});
+  std::string text = drained(reader.get());
+  CHECK_LT(text.size(), 10'000);
+  for (int i = 0; i < 4; ++i) {
+    log::info("short");
+    text += drained(reader.get());
+  }
+  log::direct_to(STDERR_FILENO);
+  CHECK(text.contains("text=\"" + std::string(10'000, 'x') + "\"\n"));
+  CHECK(text.ends_with(" info short\n"));
+  CHECK(text.contains("lines were dropped"));
+}
+
+TEST_CASE("a log that nobody can read any more is no error") {
+  auto [reader, writer] = narrow_pipe();
+  reader.reset();
+  ::signal(SIGPIPE, SIG_IGN);
+  log::direct_to(writer.get());
+  log::info("to nobody");
+  log::direct_to(STDERR_FILENO);
 }
 
 }  // namespace lambdo

@@ -102,4 +102,18 @@ TEST_CASE("case is folded for ASCII letters only") {
   CHECK_FALSE(equals_ignoring_case("Ä", "ä"));
 }
 
+TEST_CASE("text is cut where decoding the parts gives what decoding the whole would") {
+  struct Case {
+    std::string text;
+    size_t whole;
+  };
+  for (const auto& [text, whole] :
+       {Case{"", 0}, Case{"abc", 3}, Case{"abc\xc3", 3}, Case{"ab\xc3\xa4", 4}, Case{"ab\xe2\x82", 2},
+        Case{"ab\xe2\x82\xac", 5}, Case{"\xf0\x9f\x98", 0}, Case{"a\xf0\x9f\x98\x80", 5},
+        Case{"abc\x80\x80\x80\x80", 7}, Case{"abc\xff", 4}}) {
+    CAPTURE(text);
+    CHECK_EQ(whole_utf8_prefix(text), whole);
+  }
+}
+
 }  // namespace lambdo

@@ -105,6 +105,9 @@ TEST_CASE("a value of the wrong type or range names its key, what it is, and wha
        {"c.yaml:4: http.max_connections: must be a number, not \"99999999999999999999\"; write a whole "
         "number from 1 to "
         "1000000"}},
+      {start + "http: {max_body_bytes: 2000000, max_buffered_bytes: 1999999}\n",
+       {"c.yaml:4: http.max_buffered_bytes: 1999999 is out of range; write a whole number from 2000000 to "
+        "1099511627776"}},
       {start + "limits:\n  default: {wall_ms: 70000}\n",
        {"c.yaml:5: limits.default.wall_ms: 70000 is more than limits.max allows; write at most 60000, or "
         "raise "
@@ -284,6 +287,8 @@ TEST_CASE("what a file leaves out has the documented default") {
   CHECK_EQ(config.runner.drain_timeout_ms, 30'000);
   CHECK_EQ(config.http.max_body_bytes, 8'388'608);
   CHECK_EQ(config.http.max_header_bytes, 32'768);
+  CHECK_EQ(config.http.max_buffered_bytes, 536'870'912);
+  CHECK_EQ(config.http.min_write_bytes_per_s, 16'384);
   CHECK_EQ(config.http.max_connections, 4096);
   CHECK_EQ(config.http.header_timeout_ms, 10'000);
   CHECK_EQ(config.http.body_timeout_ms, 30'000);

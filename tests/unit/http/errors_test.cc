@@ -1,5 +1,11 @@
 #include "http/errors.h"
 
+#include <regex>
+#include <set>
+#include <string>
+
+#include "base/syscalls.h"
+
 #include "test.h"
 
 namespace lambdo::http {
@@ -24,6 +30,32 @@ TEST_CASE("an error is answered as JSON under its status, with Retry-After where
   const Response draining = error_response({Code::shutting_down, 0, "stopping"});
   CHECK(draining.status == 503);
   CHECK(draining.headers.find("Retry-After"));
+}
+
+/// The pairs of status and code in the error table of docs/api.md.
+static std::set<std::string> documented_errors() {
+  const std::string page = sys::read_file(LAMBDO_SOURCE_ROOT "/docs/api.md").value();
+  static const std::regex kRow("\\n\\| (\\d{3}) \\| ([a-z_`, ]+) \\|");
+  static const std::regex kCode("`([a-z_]+)`");
+  std::set<std::string> pairs;
+  for (std::sregex_iterator row(page.begin(), page.end(), kRow), end; row != end; ++row) {
+    const std::string codes = (*row)[2];
+    for (std::sregex_iterator code(codes.begin(), codes.end(), kCode); code != end; ++code) {
+      pairs.insert((*row)[1].str() + " " + (*code)[1].str());
+    }
+  }
+  return pairs;
+}
+
+TEST_CASE("the errors in docs/api.md are those of the table, and those that HTTP itself asks for") {
+  std::set<std::string> expected = {"408 timeout", "417 not_implemented", "503 overloaded",
+                                    "505 not_implemented"};
+  for (int value = 0; value <= static_cast<int>(Code::agent_protocol); ++value) {
+    const auto code = static_cast<Code>(value);
+    if (code == Code::cancelled) continue;  // nobody is there to be answered
+    expected.insert(std::to_string(status_of(code)) + " " + std::string(code_name(code)));
+  }
+  CHECK(documented_errors() == expected);
 }
 
 }  // namespace lambdo::http

@@ -83,6 +83,7 @@ void TestServer::add_routes() {
     response.stream = [this](BodyWriter& writer, CancelToken token) {
       return stream_endlessly(writer, token);
     };
+    response.stream_held_bytes = 1 << 20;
     return give(std::move(response));
   });
 }

@@ -19,7 +19,7 @@ namespace lambdo::http {
 ///   GET /big               16 MiB of x
 ///   GET /stream            three pieces
 ///   GET /broken            one piece, then an error
-///   GET /endless           pieces until the client is gone
+///   GET /endless           pieces until the client is gone, said to hold 1 MiB
 class TestServer {
  public:
   explicit TestServer(ServerOptions options = {}, reactor::ReactorOptions reactor_options = {});

@@ -390,3 +390,19 @@ def test_logs_can_be_json_with_the_id_of_the_run(servers):
     run = server.run("bash", "true")["id"]
     wait_until(lambda: run in server.log(), 2, "the run's id is not in the log")
     assert any(entry.get("run") == run for entry in map(json.loads, server.log().splitlines()))
+
+
+# ---- what the server gives up
+
+def test_every_thread_of_the_server_has_given_up_what_it_does_not_need(servers):
+    server = servers.start()
+    server.run("bash", "true")  # by now gRPC has its threads
+    tasks = os.listdir(f"/proc/{server.pid}/task")
+    assert len(tasks) > 2
+    for task in tasks:
+        with open(f"/proc/{server.pid}/task/{task}/status", encoding="ascii") as file:
+            status = dict(line.rstrip("\n").split(":\t", 1) for line in file if ":\t" in line)
+        bind_low_ports = 1 << 10
+        assert int(status["CapEff"], 16) & ~bind_low_ports == 0, (task, status["Name"])
+        assert int(status["CapPrm"], 16) & ~bind_low_ports == 0, (task, status["Name"])
+        assert (status["NoNewPrivs"], status["Seccomp"]) == ("1", "2"), (task, status["Name"])

@@ -372,7 +372,8 @@ def test_ledger_sees_what_a_server_has(servers):
     assert any(key.startswith("cgroup ") for key in held), "the cgroups of the server are not found"
     assert held["process bwrap"] + sum(count for key, count in held.items() if "agent" in key) > 0, held
     assert sum(count for key, count in held.items() if key.startswith("server thread")) > 1
-    assert sum(count for key, count in held.items() if key.startswith("launcher thread")) == 1
+    launcher_threads = sum(count for key, count in held.items() if key.startswith("launcher thread"))
+    assert launcher_threads == 1 or (configs.SANITIZED and launcher_threads > 1)
     assert any("socket" in key for key in held if key.startswith("server descriptor"))
     server.stop()
     assert not ledger.cgroup_folders(server.state_dir)

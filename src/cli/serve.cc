@@ -16,6 +16,7 @@
 #include "cli/config.h"
 #include "cli/privileges.h"
 #include "cli/runtime.h"
+#include "cli/server_filter.h"
 #include "http/server.h"
 #include "reactor/operations.h"
 #include "reactor/scope.h"
@@ -190,6 +191,7 @@ Result<> serve_config(const Config& config) {
   raise_priority();
   TRY(drop_privileges());
   auto reactor = TRY(reactor::Reactor::create());
+  TRY(install_server_filter());
   Runtime runtime(*reactor, config, std::move(foundation));
   TRY(reactor->run(serve_and_clean_up(*reactor, config, signals.get(), runtime)));
   log::info("stopped");

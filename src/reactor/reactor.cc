@@ -8,6 +8,7 @@
 
 #include "base/check.h"
 #include "base/syscalls.h"
+#include "reactor/restrictions.h"
 
 namespace lambdo::reactor {
 
@@ -162,7 +163,8 @@ Result<> Reactor::initialize(ReactorOptions options) {
   // DEFER_TASKRUN keeps completion work inside our one io_uring_enter(2) per turn (Linux 6.1), TASKRUN_FLAG
   // tells without a system call whether there is any.
   parameters.flags = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_TASKRUN_FLAG |
-                     IORING_SETUP_CQSIZE | IORING_SETUP_SUBMIT_ALL | IORING_SETUP_CLAMP;
+                     IORING_SETUP_CQSIZE | IORING_SETUP_SUBMIT_ALL | IORING_SETUP_CLAMP |
+                     IORING_SETUP_R_DISABLED;
   parameters.cq_entries = options.completion_entries;
   if (const int error = io_uring_queue_init_params(options.submission_entries, &ring_, &parameters);
       error < 0) {
@@ -171,6 +173,7 @@ Result<> Reactor::initialize(ReactorOptions options) {
   ring_open_ = true;
   io_uring_register_ring_fd(&ring_);  // saves a descriptor look-up a turn; without it all works the same
   if (options.provided_buffers && !buffers_.activate(ring_)) options_.provided_buffers = false;
+  TRY(restrict_and_enable(ring_));
   mailbox_ = std::make_unique<Mailbox>(TRY(sys::eventfd(0, EFD_NONBLOCK)));
   wake_up_ = std::make_unique<WakeUp>(*this);
   wake_up_->start();

@@ -49,7 +49,9 @@ def descendants(root):
 
 
 def children(root):
-    return sorted(pid for pid, (parent, _, _) in all_processes().items() if parent == root)
+    """Without the process that a sanitizer starts to look symbols up."""
+    return sorted(pid for pid, (parent, _, name) in all_processes().items()
+                  if parent == root and name != "llvm-symbolizer")
 
 
 def commands_below(root):

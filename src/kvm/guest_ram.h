@@ -1,0 +1,31 @@
+#pragma once
+
+#include <cstdint>
+
+#include "base/error.h"
+#include "base/fd.h"
+#include "base/mapping.h"
+#include "kvm/memory_layout.h"
+#include "virtio/memory.h"
+
+namespace lambdo::kvm {
+
+/// A guest's RAM, zeroed: one memfd of fixed size, one shared mapping, with the ranges of its layout one
+/// after another. Pages come as they are touched. Making and unmapping it may block.
+class GuestRam {
+ public:
+  /// resource_exhausted where address space or descriptors lack.
+  static Result<GuestRam> create(const RamLayout& layout);
+
+  /// Valid until this dies, also where it is moved.
+  [[nodiscard]] const virtio::GuestMemory& memory() const { return memory_; }
+
+ private:
+  GuestRam() = default;
+
+  Fd file_;
+  Mapping mapping_;
+  virtio::GuestMemory memory_;
+};
+
+}  // namespace lambdo::kvm

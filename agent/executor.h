@@ -7,9 +7,8 @@
 
 namespace lambdo::agent {
 
-/// The process that runs the steps: of one thread and small, because the peak memory that the kernel reports
-/// for a step starts at that of the process it came from, and because a process in which gRPC runs must not
-/// fork.
+/// The process that runs the steps: small, because the peak memory that the kernel reports for a step starts
+/// at that of the process it came from.
 ///
 /// Guest code has the executor's user and can kill or stop it, but not the front, which is PID 1. So the
 /// front watches.

@@ -9,11 +9,12 @@
 
 #include <climits>
 #include <cstdio>
-#include <thread>
 
+#include "agent/event_loop.h"
 #include "agent/executor.h"
 #include "agent/input.h"
 #include "agent/options.h"
+#include "agent/rpc_server.h"
 #include "agent/service.h"
 #include "agent/supervisor.h"
 #include "agent/workspace.h"
@@ -69,17 +70,16 @@ static Result<> run_front(const Workspace& workspace, Fd connection, Fd control,
   sigaddset(&child_signal, SIGCHLD);
   ::sigprocmask(SIG_BLOCK, &child_signal, nullptr);
   ::signal(SIGPIPE, SIG_IGN);
-  // One arena and no growing threshold: little memory touched, and a request's gets back to the guest.
-  ::mallopt(M_ARENA_MAX, 1);
+  // No growing threshold: a large request's memory gets back to the guest.
   ::mallopt(M_MMAP_THRESHOLD, 128 << 10);
-  Fd peer = TRY(sys::dup(connection.get()));
-  auto supervisor = TRY(Supervisor::create(std::move(peer), std::move(control), executor, scope));
-  Service service =
-      TRY(Service::start(ServiceParts{workspace, *supervisor, input.get()}, std::move(connection)));
-  std::thread calls([&] { service.serve(); });
-  supervisor->serve();
-  // The host is gone: nobody is left to tell, and stopping gRPC in order would only take time.
-  ::_exit(0);
+  EventLoop loop = TRY(EventLoop::create());
+  auto supervisor = TRY(Supervisor::create(loop, std::move(control), executor, scope));
+  Service service(ServiceParts{workspace, *supervisor, input.get()});
+  auto server = TRY(RpcServer::create(loop, std::move(connection), service, [&] {
+    supervisor->shut_down();
+    ::_exit(0);
+  }));
+  while (true) loop.turn();
 }
 
 static Result<> run(const Options& options) {
@@ -118,6 +118,5 @@ int main(int argc, char** argv) {
   }
   const auto result = run(*options);
   std::fprintf(stderr, "lambdo-agent: %s\n", result.error().message.c_str());
-  // No destructors: gRPC's threads may run.
-  ::_exit(1);
+  return 1;
 }

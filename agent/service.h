@@ -1,10 +1,16 @@
 #pragma once
 
-#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
 
+#include "agent/rpc_server.h"
 #include "agent/supervisor.h"
 #include "agent/workspace.h"
-#include "base/error.h"
+
+namespace grpc_definitions {
+class ExecuteRequest;
+}
 
 namespace lambdo::agent {
 
@@ -15,28 +21,31 @@ struct ServiceParts {
   int input;  ///< descriptor of create_input()
 };
 
-/// Serves LambdoAgentService on one connection. Starting it starts gRPC's threads: nothing may fork
-/// afterwards.
-class Service {
+/// LambdoAgentService, on any number of connections: Execute runs once.
+class Service final : public RpcHandler {
  public:
-  /// Takes over `connection`, a connected Unix stream socket.
-  static Result<Service> start(const ServiceParts& parts, Fd connection);
+  explicit Service(const ServiceParts& parts) : parts_(parts) {}
+  Service(const Service&) = delete;
+  Service& operator=(const Service&) = delete;
 
-  Service(Service&&) noexcept;
-  ~Service();
+  void on_call(RpcServer& server, int32_t call, std::string_view method, std::string request) override;
+  void on_cancelled(RpcServer& server, int32_t call) override;
 
-  /// Handles calls; does not return.
-  void serve();
+  /// A client wants the guest to end: once that client's connection has closed, it may.
+  [[nodiscard]] bool power_off_asked() const { return power_off_asked_; }
 
  private:
-  struct State;
-  class Call;
-  class StatusCall;
-  class ExecuteCall;
+  void status(RpcServer& server, int32_t call);
+  void execute(RpcServer& server, int32_t call, std::string request);
+  Result<> start(grpc_definitions::ExecuteRequest request);
+  void finish(const grpc_definitions::ExecuteRequest& request, Result<std::vector<StepReport>> reports);
 
-  explicit Service(std::unique_ptr<State> state);
-
-  std::unique_ptr<State> state_;
+  ServiceParts parts_;
+  std::string run_id_;
+  bool used_ = false;
+  bool power_off_asked_ = false;
+  RpcServer* waiting_ = nullptr;  ///< the client of the run, as long as it wants the answer
+  int32_t call_ = 0;
 };
 
 }  // namespace lambdo::agent

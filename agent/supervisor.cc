@@ -6,13 +6,11 @@
 #include <sys/epoll.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/timerfd.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <cerrno>
 
 #include "base/syscalls.h"
@@ -27,55 +25,41 @@ static constexpr int kShutDownPatience_ms = 6000;
 /// A pipe holds 1 MiB at most; more than this can only come from a process that could not be killed.
 static constexpr int kMaxDrainReads = 1024;
 
-static constexpr uint64_t kPeerTag = 0;
-static constexpr uint64_t kControlTag = 1;
-static constexpr uint64_t kWatchdogTag = 2;
-static constexpr uint64_t kStreamTag = 3;  ///< then two for each step: stdout, stderr
-
-Supervisor::Supervisor(Fd peer, Fd control, Fd watchdog, Fd epoll, pid_t executor, Scope scope)
-    : peer_(std::move(peer)),
+Supervisor::Supervisor(EventLoop& loop, Fd control, Fd watchdog, pid_t executor, Scope scope)
+    : loop_(loop),
       control_(std::move(control)),
       watchdog_(std::move(watchdog)),
-      epoll_(std::move(epoll)),
       processes_(scope),
       scope_(scope),
-      buffer_(kBufferBytes),
       executor_(executor) {}
 
-Result<std::unique_ptr<Supervisor>> Supervisor::create(Fd peer, Fd control, pid_t executor, Scope scope) {
+Result<std::unique_ptr<Supervisor>> Supervisor::create(EventLoop& loop, Fd control, pid_t executor,
+                                                       Scope scope) {
   // Without a PID namespace the executor's processes must come to us when it dies, and not to the machine's
   // init.
   if (scope == Scope::descendants && ::prctl(PR_SET_CHILD_SUBREAPER, 1) < 0) {
     return fail_errno("PR_SET_CHILD_SUBREAPER");
   }
-  Fd epoll(::epoll_create1(EPOLL_CLOEXEC));
-  if (!epoll.valid()) return fail_errno("epoll_create1");
   Fd watchdog(::timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK));
   if (!watchdog.valid()) return fail_errno("timerfd_create");
-  std::unique_ptr<Supervisor> supervisor(new Supervisor(
-      std::move(peer), std::move(control), std::move(watchdog), std::move(epoll), executor, scope));
-  // Only the end of the peer's connection is of interest; its bytes are gRPC's.
-  TRY(supervisor->watch(supervisor->peer_.get(), EPOLLRDHUP, kPeerTag));
-  TRY(supervisor->watch(supervisor->control_.get(), EPOLLIN, kControlTag));
-  TRY(supervisor->watch(supervisor->watchdog_.get(), EPOLLIN, kWatchdogTag));
+  std::unique_ptr<Supervisor> supervisor(
+      new Supervisor(loop, std::move(control), std::move(watchdog), executor, scope));
+  Supervisor* self = supervisor.get();
+  TRY(loop.watch(self->control_.get(), EPOLLIN, [self](uint32_t) { self->on_executor_event(); }));
+  TRY(loop.watch(self->watchdog_.get(), EPOLLIN, [self](uint32_t) { self->on_watchdog(); }));
   return supervisor;
 }
 
-Result<> Supervisor::watch(int fd, uint32_t events, uint64_t tag) {
-  epoll_event event{.events = events, .data = {.u64 = tag}};
-  if (::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, fd, &event) < 0) return fail_errno("epoll_ctl");
-  return {};
+Supervisor::~Supervisor() {
+  loop_.forget(control_.get());
+  loop_.forget(watchdog_.get());
+  for (Step& step : steps_) drain(step);
 }
 
-/// The agent's threads and the executor count against RLIMIT_NPROC as the run's processes do.
-static uint64_t own_processes() {
-  struct stat tasks{};
-  if (::stat("/proc/self/task", &tasks) < 0 || tasks.st_nlink < 3) return 16;
-  return tasks.st_nlink - 2 + 1;
-}
+/// The front and the executor count against RLIMIT_NPROC as the run's processes do.
+static constexpr uint64_t kOwnProcesses = 2;
 
 Result<> Supervisor::start(Run run, Done done) {
-  const std::lock_guard lock(mutex_);
   if (executor_ < 0) return fail(Code::unavailable, "the executor was killed");
   if (run.job.steps.size() > kMaxSteps) {
     return fail(Code::invalid_argument, "more than " + std::to_string(kMaxSteps) + " steps");
@@ -86,7 +70,7 @@ Result<> Supervisor::start(Run run, Done done) {
   std::vector<StepOutputs> outputs;
   for (size_t i = 0; i < steps_.size(); ++i)
     outputs.push_back(TRY(open_step(i, run.capture_stdout[i], max_bytes)));
-  if (run.job.limits.processes > 0) run.job.limits.processes += own_processes();
+  if (run.job.limits.processes > 0) run.job.limits.processes += kOwnProcesses;
   TRY(arm_watchdog(run.job.limits.wall_ms));
   step_start_ns_ = sys::monotonic_ns();
   TRY(send_job(control_.get(), run.job, outputs));
@@ -96,20 +80,19 @@ Result<> Supervisor::start(Run run, Done done) {
 
 Result<StepOutputs> Supervisor::open_step(size_t index, bool capture_stdout, size_t max_bytes) {
   StepOutputs outputs;
-  const uint64_t tag = kStreamTag + 2 * index;
-  outputs.standard_output = capture_stdout ? TRY(open_stream(steps_[index].standard_output, max_bytes, tag))
+  outputs.standard_output = capture_stdout ? TRY(open_stream(steps_[index].standard_output, max_bytes))
                                            : TRY(sys::open("/dev/null", O_WRONLY));
-  outputs.standard_error = TRY(open_stream(steps_[index].standard_error, max_bytes, tag + 1));
+  outputs.standard_error = TRY(open_stream(steps_[index].standard_error, max_bytes));
   return outputs;
 }
 
 /// Each step gets pipes of its own: a program may have changed a pipe's flags or size for whoever comes next.
-Result<Fd> Supervisor::open_stream(Stream& stream, size_t max_bytes, uint64_t tag) {
+Result<Fd> Supervisor::open_stream(Stream& stream, size_t max_bytes) {
   auto [reading, writing] = TRY(sys::pipe());
   if (::fcntl(reading.get(), F_SETFL, O_NONBLOCK) < 0) return fail_errno("fcntl");
   stream.max_bytes = max_bytes;
   stream.pipe = std::move(reading);
-  TRY(watch(stream.pipe.get(), EPOLLIN, tag));
+  TRY(loop_.watch(stream.pipe.get(), EPOLLIN, [this, &stream](uint32_t) { read_some(stream); }));
   return std::move(writing);
 }
 
@@ -124,42 +107,24 @@ Result<> Supervisor::arm_watchdog(uint64_t wall_ms) {
 }
 
 void Supervisor::cancel() {
-  const std::lock_guard lock(mutex_);
   cancelled_ = true;
   ::shutdown(control_.get(), SHUT_WR);
 }
 
-void Supervisor::serve() {
-  std::array<epoll_event, 16> events{};
-  while (true) {
-    const int count = ::epoll_wait(epoll_.get(), events.data(), static_cast<int>(events.size()), -1);
-    for (int i = 0; i < count; ++i) {
-      if (events[static_cast<size_t>(i)].data.u64 == kPeerTag) return shut_down_executor();
-    }
-    for (int i = 0; i < count; ++i) handle(events[static_cast<size_t>(i)].data.u64);
-  }
-}
-
-void Supervisor::handle(uint64_t tag) {
-  if (tag == kControlTag) return on_executor_event();
-  const std::lock_guard lock(mutex_);
-  if (tag == kWatchdogTag) {
-    uint64_t expirations = 0;
-    if (::read(watchdog_.get(), &expirations, sizeof expirations) < 0 || executor_ < 0) return;
-    watchdog_fired_ = true;
-    ::kill(executor_, SIGKILL);
-    return;
-  }
-  Step& step = steps_[(tag - kStreamTag) / 2];
-  read_some((tag - kStreamTag) % 2 == 0 ? step.standard_output : step.standard_error);
+void Supervisor::on_watchdog() {
+  uint64_t expirations = 0;
+  if (::read(watchdog_.get(), &expirations, sizeof expirations) < 0 || executor_ < 0) return;
+  watchdog_fired_ = true;
+  ::kill(executor_, SIGKILL);
 }
 
 bool Supervisor::read_some(Stream& stream) {
   if (!stream.pipe.valid()) return false;
+  buffer_.resize(kBufferBytes);
   const ssize_t count = ::read(stream.pipe.get(), buffer_.data(), buffer_.size());
   if (count < 0) return errno == EINTR;
   if (count == 0) {
-    stream.pipe.reset();
+    close(stream);
     return false;
   }
   const auto got = static_cast<size_t>(count);
@@ -177,52 +142,47 @@ void Supervisor::drain(Step& step) {
   for (Stream* stream : {&step.standard_output, &step.standard_error}) {
     for (int i = 0; i < kMaxDrainReads && read_some(*stream); ++i) {
     }
-    stream->pipe.reset();
+    close(*stream);
   }
+}
+
+void Supervisor::close(Stream& stream) {
+  loop_.forget(stream.pipe.get());
+  stream.pipe.reset();
 }
 
 void Supervisor::on_executor_event() {
-  Result<StepEnd> end = receive_step_end(control_.get());
-  if (!end) return on_executor_gone();
-  bool last = false;
-  {
-    const std::lock_guard lock(mutex_);
-    Step& step = steps_[finished_++];
-    step.end = *end;
-    drain(step);
-    step_start_ns_ = sys::monotonic_ns();
-    last = end->exit_code != 0 || finished_ == steps_.size();
-  }
-  if (last) finish({});
+  const Result<StepEnd> end = receive_step_end(control_.get());
+  // More ends than steps can only come from an executor that is not ours any more.
+  if (!end || finished_ >= steps_.size()) return on_executor_gone();
+  Step& step = steps_[finished_++];
+  step.end = *end;
+  drain(step);
+  step_start_ns_ = sys::monotonic_ns();
+  if (end->exit_code != 0 || finished_ == steps_.size()) finish({});
 }
 
 void Supervisor::on_executor_gone() {
-  ::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, control_.get(), nullptr);
-  Result<> outcome;
-  {
-    const std::lock_guard lock(mutex_);
-    int status = 0;
-    Usage usage;
-    processes_.kill_and_reap(usage, executor_, status);
-    executor_ = -1;
-    if (!done_) return;
-    if (cancelled_) {
-      outcome = fail(Code::cancelled, "the run was cancelled");
-    } else if (!WIFSIGNALED(status)) {
-      outcome =
-          fail(Code::unavailable, "the executor ended with status " + std::to_string(WEXITSTATUS(status)));
-    } else {
-      Step& step = steps_[finished_];
-      step.end = interrupted_step(status);
-      uint64_t earlier_us = 0;
-      for (size_t i = 0; i < finished_; ++i) earlier_us += steps_[i].end.cpu_us;
-      step.end.cpu_us = usage.cpu_us - std::min(usage.cpu_us, earlier_us);
-      step.end.max_rss_kb = usage.max_rss_kb;
-      drain(step);
-      ++finished_;
-    }
+  loop_.forget(control_.get());
+  int status = 0;
+  Usage usage;
+  processes_.kill_and_reap(usage, executor_, status);
+  executor_ = -1;
+  if (!done_) return;
+  if (cancelled_) return finish(fail(Code::cancelled, "the run was cancelled"));
+  if (!WIFSIGNALED(status)) {
+    return finish(
+        fail(Code::unavailable, "the executor ended with status " + std::to_string(WEXITSTATUS(status))));
   }
-  finish(std::move(outcome));
+  Step& step = steps_[finished_];
+  step.end = interrupted_step(status);
+  uint64_t earlier_us = 0;
+  for (size_t i = 0; i < finished_; ++i) earlier_us += steps_[i].end.cpu_us;
+  step.end.cpu_us = usage.cpu_us - std::min(usage.cpu_us, earlier_us);
+  step.end.max_rss_kb = usage.max_rss_kb;
+  drain(step);
+  ++finished_;
+  finish({});
 }
 
 /// Guest code that kills the executor has, with the usual kill -9 -1, killed itself: that is what the step
@@ -237,29 +197,23 @@ StepEnd Supervisor::interrupted_step(int status) {
 }
 
 void Supervisor::finish(Result<> outcome) {
-  Done done;
+  const Done done = std::exchange(done_, nullptr);
+  const itimerspec never{};
+  ::timerfd_settime(watchdog_.get(), 0, &never, nullptr);
   std::vector<StepReport> reports;
-  {
-    const std::lock_guard lock(mutex_);
-    done = std::exchange(done_, nullptr);
-    const itimerspec never{};
-    ::timerfd_settime(watchdog_.get(), 0, &never, nullptr);
-    for (size_t i = 0; i < finished_; ++i) {
-      Step& step = steps_[i];
-      reports.push_back(
-          {step.end, std::move(step.standard_output.captured), std::move(step.standard_error.captured)});
-    }
-    for (Step& step : steps_) drain(step);
+  for (size_t i = 0; i < finished_; ++i) {
+    Step& step = steps_[i];
+    reports.push_back(
+        {step.end, std::move(step.standard_output.captured), std::move(step.standard_error.captured)});
   }
+  for (Step& step : steps_) drain(step);
   if (!done) return;
   if (outcome) return done(std::move(reports));
   done(std::unexpected(std::move(outcome).error()));
 }
 
-void Supervisor::shut_down_executor() {
-  // When PID 1 ends, the kernel kills all that is in the namespace.
+void Supervisor::shut_down() {
   if (scope_ == Scope::own_namespace) return;
-  const std::lock_guard lock(mutex_);
   if (executor_ < 0) return;
   ::shutdown(control_.get(), SHUT_WR);
   pollfd gone{control_.get(), POLLRDHUP, 0};

@@ -5,10 +5,10 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
-#include <mutex>
 #include <string>
 #include <vector>
 
+#include "agent/event_loop.h"
 #include "agent/job.h"
 #include "agent/processes.h"
 #include "base/error.h"
@@ -40,24 +40,27 @@ struct Run {
 };
 
 /// The front's side of a run: hands the job to the executor, collects the steps' output straight from their
-/// pipes, and takes over when guest code has killed or stopped the executor. serve() runs in a thread of its
-/// own; the other functions may be called from any other.
+/// pipes, and takes over when guest code has killed or stopped the executor.
 class Supervisor {
  public:
-  /// Reports of the steps that ran. Called once, from serve()'s thread. unavailable: the executor failed;
-  /// cancelled: cancel() was called.
+  /// Reports of the steps that ran. Called once, from the loop. unavailable: the executor failed; cancelled:
+  /// cancel() was called.
   using Done = std::function<void(Result<std::vector<StepReport>>)>;
 
-  /// `peer` is watched for the host's going away, `control` leads to `executor`.
-  static Result<std::unique_ptr<Supervisor>> create(Fd peer, Fd control, pid_t executor, Scope scope);
+  /// `control` leads to `executor`. `loop` outlives the supervisor.
+  static Result<std::unique_ptr<Supervisor>> create(EventLoop& loop, Fd control, pid_t executor, Scope scope);
+  Supervisor(const Supervisor&) = delete;
+  Supervisor& operator=(const Supervisor&) = delete;
+  ~Supervisor();
 
   /// Starts the one run. An error means that `done` will not be called.
   Result<> start(Run run, Done done);
   /// Kills what runs.
   void cancel();
 
-  /// Returns once the host is gone and nothing runs any more.
-  void serve();
+  /// Ends what runs and the executor, and waits for that; in a PID namespace of our own PID 1's end does it
+  /// all.
+  void shut_down();
 
  private:
   struct Stream {
@@ -71,33 +74,29 @@ class Supervisor {
     StepEnd end;
   };
 
-  Supervisor(Fd peer, Fd control, Fd watchdog, Fd epoll, pid_t executor, Scope scope);
-  Result<> watch(int fd, uint32_t events, uint64_t tag);
+  Supervisor(EventLoop& loop, Fd control, Fd watchdog, pid_t executor, Scope scope);
   Result<StepOutputs> open_step(size_t index, bool capture_stdout, size_t max_bytes);
-  Result<Fd> open_stream(Stream& stream, size_t max_bytes, uint64_t tag);
+  Result<Fd> open_stream(Stream& stream, size_t max_bytes);
   Result<> arm_watchdog(uint64_t wall_ms);
 
-  void handle(uint64_t tag);
   /// Reads one buffer; false where there is nothing more to read now.
   bool read_some(Stream& stream);
   void drain(Step& step);
+  void close(Stream& stream);
+  void on_watchdog();
   void on_executor_event();
   void on_executor_gone();
   /// The step that was running when the executor died, as far as it can be known.
   StepEnd interrupted_step(int status);
   void finish(Result<> outcome);
-  void shut_down_executor();
 
-  Fd peer_;
+  EventLoop& loop_;
   Fd control_;
   Fd watchdog_;
-  Fd epoll_;
   Processes processes_;
   Scope scope_;
   std::vector<char> buffer_;
-
-  std::mutex mutex_;  ///< guards what follows
-  pid_t executor_;    ///< -1 once reaped
+  pid_t executor_;  ///< -1 once reaped
   std::vector<Step> steps_;
   size_t finished_ = 0;  ///< steps that have ended
   size_t kept_bytes_ = 0;

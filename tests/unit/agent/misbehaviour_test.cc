@@ -220,4 +220,16 @@ TEST_CASE("the agent exits and leaves nothing when the host goes away, idle or i
   }
 }
 
+TEST_CASE("the agent answers PowerOff, then ends with all that runs") {
+  for (const Place place : kPlaces) {
+    AgentProcess agent(place);
+    std::thread call([&] { CHECK(!agent.execute("sleep 60").status.ok()); });
+    grpc::ClientContext context;
+    rpc::Empty answer;
+    CHECK(agent.stub().PowerOff(&context, {}, &answer).ok());
+    CHECK_EQ(agent.wait(), 0);
+    call.join();
+  }
+}
+
 }  // namespace lambdo::agent

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Builds the root file system of one default language into build/images/NAME.
+# Builds the root file system of one default language: the folder build/images/NAME for the namespace engine, and
+# the archive build/images/NAME.cpio of the same for the kvm engine.
 #   tools/build_image.sh NAME          build it, unless it is there and its recipe is unchanged
 #   tools/build_image.sh --check NAME  status 0: there is nothing to do, 1: it needs building, 2: no such name
 # The folder is built aside and renamed, so that it is whole or not there; a lock makes builders wait in turn.
@@ -20,7 +21,9 @@ declare -A packages=(
 
 recipe_hash() { { echo "$1" && cat "${BASH_SOURCE[0]}"; } | sha256sum | cut -d' ' -f1; }
 
-is_current() { [[ $(cat "$images/$1/.lambdo/recipe" 2>/dev/null) == "$(recipe_hash "$1")" ]]; }
+is_current() {
+  [[ -e $images/$1.cpio && $(cat "$images/$1/.lambdo/recipe" 2>/dev/null) == "$(recipe_hash "$1")" ]]
+}
 
 # Extracts the packages only: no maintainer script runs, which saves most of the time. finish_image does the rest.
 extract_packages() {
@@ -89,6 +92,12 @@ check_image() {
   esac
 }
 
+# The same tree as a newc archive: the guest's kernel unpacks it into memory. Not compressed, as that would only move
+# work into every boot.
+write_archive() {
+  (cd "$1" && find . -mindepth 1 -print0 | LC_ALL=C sort -z | cpio --null --create --format=newc --reproducible --quiet) >"$2"
+}
+
 remove_leftovers() {
   # Of builders that were killed; the lock is ours, so nobody works there.
   find "$images" -maxdepth 1 -name ".$1.*" ! -name ".$1.lock" -exec rm -rf {} +
@@ -108,6 +117,8 @@ build() {
   extract_packages "$name" "$work/root" "$work"
   finish_image "$name" "$work/root"
   check_image "$name" "$work/root"
+  write_archive "$work/root" "$work/archive"
+  mv "$work/archive" "$images/$name.cpio"
   [[ ! -e $images/$name ]] || mv "$images/$name" "$work/old"
   mv "$work/root" "$images/$name"
 }

@@ -38,7 +38,7 @@ test_e2e() {
 test_nested() {
   local report=$logs/nested-harness.xml
   rm -f "$report"
-  run_logged nested-harness "tests of the nested harness" /usr/bin/python3 -m pytest tests/nested -p no:cacheprovider \
+  run_logged nested-harness "tests of the nested harness" /usr/bin/python3 -m pytest tests/nested/test_harness.py -p no:cacheprovider \
     --tb=short -q --junitxml="$report" || true
   /usr/bin/python3 tools/results.py junit "$report" "$counts/nested-harness"
   echo "0 1 0" >"$counts/nested" # unless it comes to an end

@@ -47,6 +47,12 @@ std::string_view code_name(Code code) {
       return "agent_lost";
     case Code::agent_protocol:
       return "agent_protocol";
+    case Code::guest_panic:
+      return "guest_panic";
+    case Code::guest_ended:
+      return "guest_ended";
+    case Code::guest_boot_timeout:
+      return "guest_boot_timeout";
   }
   CHECK(false && "unknown error code");
 }

@@ -29,7 +29,12 @@ enum class Code {
   engine_failed,       ///< a guest could not be started
   agent_lost,          ///< the connection to the agent broke before it answered
   agent_protocol,      ///< the agent answered something that is not the protocol
+  guest_panic,         ///< the kernel of the guest panicked
+  guest_ended,         ///< the guest switched itself off, reset or crashed before it answered
+  guest_boot_timeout,  ///< the guest was started, but its agent did not come up in time
 };
+
+inline constexpr Code kLastCode = Code::guest_boot_timeout;
 
 /// The stable name of a code, for logs and JSON: the enumerator's own spelling.
 std::string_view code_name(Code code);

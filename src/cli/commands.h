@@ -47,6 +47,7 @@ int run(const RunOptions& options);
 
 /// `lambdo doctor`: exits with 0 where any engine is usable here.
 struct DoctorOptions {
+  std::string config_path;  ///< whose kernel to look at; may be empty
   bool json = false;
 };
 int doctor(const DoctorOptions& options);

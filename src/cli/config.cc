@@ -47,6 +47,9 @@ static void read_header(YamlMap& root, std::string_view kind) {
 
 static void read_vmm(YamlMap map, Config::Vmm& vmm) {
   read_path(map, "kernel", vmm.kernel);
+  read_path(map, "modules", vmm.modules);
+  map.read_text("kernel_arguments", vmm.kernel_arguments);
+  map.read_number("boot_timeout_ms", vmm.boot_timeout_ms, 1, kMaxTimeMs);
   map.read_choice<EngineChoice>("engine", vmm.engine,
                                 {{"auto", EngineChoice::automatic},
                                  {"kvm", EngineChoice::kvm},

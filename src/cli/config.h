@@ -23,7 +23,10 @@ std::string_view engine_name(EngineChoice choice);
 /// `kind: Config`, what the server reads.
 struct Config {
   struct Vmm {
-    std::string kernel;
+    std::string kernel;            ///< vmlinux or bzImage; may be empty
+    std::string modules;           ///< lib/modules/VERSION of a modular kernel; may be empty
+    std::string kernel_arguments;  ///< appended to the kernel's command line
+    uint64_t boot_timeout_ms = 30'000;
     EngineChoice engine = EngineChoice::automatic;
   };
   struct Api {

@@ -5,6 +5,7 @@
 
 #include "base/text.h"
 #include "cli/config_values.h"
+#include "kvm/memory_layout.h"
 
 namespace lambdo::cli {
 
@@ -14,6 +15,8 @@ static constexpr size_t kMaxEnvironment = 256;
 static constexpr uint64_t kMaxWarm = 1000;
 static constexpr uint64_t kMaxCpuPercent = 100'000;
 static constexpr uint32_t kDefaultWarm = 1;
+static constexpr uint64_t kMinVmMemoryMb = kvm::kMinRamBytes / kvm::kMiB;
+static constexpr uint64_t kMaxVmMemoryMb = kvm::kMaxRamBytes / kvm::kMiB;
 
 struct LimitField {
   std::string_view key;
@@ -98,6 +101,13 @@ static engine::Step read_step(const YamlValue& value) {
   return step;
 }
 
+/// What holds for the microVMs of one language only.
+static void read_vm(YamlMap map, engine::Language& language) {
+  map.read_number("memory_mb", language.vm_memory_mb, kMinVmMemoryMb, kMaxVmMemoryMb);
+  map.read_number("vcpus", language.vcpus, 1, kvm::kMaxVcpus);
+  map.warn_of_unknown_keys();
+}
+
 static engine::Language read_language(const YamlValue& value, const Config& config) {
   YamlMap map = value.map();
   engine::Language language;
@@ -112,6 +122,7 @@ static engine::Language read_language(const YamlValue& value, const Config& conf
   if (const auto image = map.find("image"); image && image->text()) {
     image->warning("is reserved and has no effect yet; name the root file system with rootfs");
   }
+  if (const auto vm = map.find("vm")) read_vm(vm->map(), language);
   if (const auto environment = map.find("environment")) read_environment(*environment, language);
   if (const auto limits = map.find("limits"))
     read_limits(limits->map(), language.limits, config.limits.maximum);

@@ -5,6 +5,7 @@
 
 #include "base/json.h"
 #include "cli/commands.h"
+#include "cli/guest_kernel_check.h"
 #include "cli/machine_checks.h"
 #include "cli/sandbox_checks.h"
 #include "cli/uring_check.h"
@@ -23,7 +24,7 @@ static std::string_view grade_name(Grade grade) {
   return "";
 }
 
-Examination examine_machine() {
+Examination examine_machine(const std::string& config_path) {
   Examination examination;
   auto add = [&](Finding finding) { examination.findings.push_back(std::move(finding)); };
   add(kernel_finding(kernel_release()));
@@ -33,6 +34,9 @@ Examination examine_machine() {
   const auto probe = kvm::probe_kvm();
   examination.kvm_usable = probe && probe->usable();
   add(kvm_finding(probe));
+  const Finding guest_kernel = guest_kernel_finding(config_path);
+  examination.guest_kernel_usable = guest_kernel.grade == Grade::ok;
+  add(guest_kernel);
   const Finding bubblewrap = bubblewrap_finding();
   examination.namespace_usable = bubblewrap.grade != Grade::failure;
   add(bubblewrap);
@@ -44,18 +48,18 @@ Examination examine_machine() {
   return examination;
 }
 
-std::string automatic_engine(const Examination& examination, bool has_kvm_engine) {
+std::string automatic_engine(const Examination& examination) {
   if (!examination.reactor_usable) return "";
-  if (examination.kvm_usable && has_kvm_engine) return "kvm";
+  if (examination.kvm_usable && examination.guest_kernel_usable) return "kvm";
   return examination.namespace_usable ? "namespace" : "";
 }
 
-static std::string verdict(const Examination& examination, bool has_kvm_engine) {
-  const std::string engine = automatic_engine(examination, has_kvm_engine);
+static std::string verdict(const Examination& examination) {
+  const std::string engine = automatic_engine(examination);
   if (engine == "kvm") return "Engine auto takes kvm: each run gets a microVM of its own.";
   if (engine == "namespace") {
     const std::string why =
-        examination.kvm_usable ? "this version has no engine for KVM yet" : "KVM is not usable here";
+        examination.kvm_usable ? "no usable guest kernel is configured" : "KVM is not usable here";
     return "Engine auto takes namespace (bubblewrap), weaker isolation than a microVM: " + why + ".";
   }
   const std::string why =
@@ -63,7 +67,7 @@ static std::string verdict(const Examination& examination, bool has_kvm_engine) 
   return "No engine can run here: " + why + ". Follow the remedies above, then run lambdo doctor again.";
 }
 
-std::string format_text(const Examination& examination, bool has_kvm_engine) {
+std::string format_text(const Examination& examination) {
   size_t width = 0;
   for (const Finding& finding : examination.findings) width = std::max(width, finding.name.size());
   std::string text;
@@ -76,19 +80,19 @@ std::string format_text(const Examination& examination, bool has_kvm_engine) {
     if (!finding.remedy.empty())
       text.append(grade.size() + name.size(), ' ').append("-> " + finding.remedy + "\n");
   }
-  return text + "\n" + verdict(examination, has_kvm_engine) + "\n";
+  return text + "\n" + verdict(examination) + "\n";
 }
 
-std::string format_json(const Examination& examination, bool has_kvm_engine) {
+std::string format_json(const Examination& examination) {
   JsonWriter json;
   json.begin_object().key("engine");
-  const std::string engine = automatic_engine(examination, has_kvm_engine);
+  const std::string engine = automatic_engine(examination);
   if (engine.empty()) {
     json.null();
   } else {
     json.value(engine);
   }
-  json.field("verdict", verdict(examination, has_kvm_engine)).key("findings").begin_array();
+  json.field("verdict", verdict(examination)).key("findings").begin_array();
   for (const Finding& finding : examination.findings) {
     json.begin_object();
     json.field("grade", grade_name(finding.grade))
@@ -102,7 +106,7 @@ std::string format_json(const Examination& examination, bool has_kvm_engine) {
 }
 
 int doctor(const DoctorOptions& options) {
-  const Examination examination = examine_machine();
+  const Examination examination = examine_machine(options.config_path);
   std::fputs((options.json ? format_json(examination) : format_text(examination)).c_str(), stdout);
   return automatic_engine(examination).empty() ? kExitFailure : kExitOk;
 }

@@ -2,12 +2,14 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <climits>
 #include <cstdlib>
 #include <thread>
 #include <utility>
 
 #include "base/syscalls.h"
+#include "engine/kvm_engine.h"
 #include "engine/namespace_engine.h"
 #include "kvm/probe.h"
 
@@ -38,33 +40,41 @@ static Result<std::string> find_agent(const Config& config) {
               "no lambdo-agent beside " + folder + "/lambdo; set agent.path in the configuration");
 }
 
-static Result<std::string> choose_engine(const Config& config) {
-  static constexpr const char* kNotBuilt = "this version of Lambdo has no kvm engine yet";
-  switch (config.vmm.engine) {
-    case EngineChoice::namespaces:
-      return std::string();
-    case EngineChoice::kvm:
-      return fail(Code::unavailable,
-                  std::string("vmm.engine: kvm: ") + kNotBuilt + "; set it to namespace or auto");
-    case EngineChoice::automatic:
-      break;
-  }
-  const auto probe = kvm::probe_kvm();
-  if (!probe) return "vmm.engine: auto took namespace: " + probe.error().message;
-  if (!probe->usable()) return "vmm.engine: auto took namespace: " + probe->reason;
-  return std::string("vmm.engine: auto took namespace: ") + kNotBuilt;
+/// Why the kvm engine cannot run here, or what it needs.
+static Result<engine::KvmMaterial> prepare_kvm(const Config& config, const std::string& agent_path) {
+  const auto probe = TRY(kvm::probe_kvm());
+  if (!probe.usable()) return fail(Code::unavailable, probe.reason + "; " + probe.remedy);
+  const engine::KvmFiles files{.agent_path = agent_path,
+                               .kernel_path = config.vmm.kernel,
+                               .modules_path = config.vmm.modules,
+                               .kernel_arguments = config.vmm.kernel_arguments};
+  return engine::load_kvm_material(files, config.languages);
 }
 
-Result<Foundation> lay_foundation(const Config& config) {
-  Foundation foundation;
-  foundation.engine_warning = TRY(choose_engine(config));
+static Result<namespaces::LauncherProcess> start_launcher(const Config& config) {
   namespaces::LauncherOptions options;
   options.state_dir = config.state_dir;
   // Runs, guests that wait, and as many that are on their way out.
   size_t guests = config.runner.max_running;
   for (const engine::Language& language : config.languages) guests += language.warm;
   options.max_sandboxes = std::max(options.max_sandboxes, static_cast<uint32_t>(2 * guests));
-  foundation.launcher = TRY(namespaces::Launcher::start_process(options));
+  return namespaces::Launcher::start_process(options);
+}
+
+Result<Foundation> lay_foundation(const Config& config) {
+  Foundation foundation;
+  foundation.agent_path = TRY(find_agent(config));
+  if (config.vmm.engine != EngineChoice::namespaces) {
+    auto material = prepare_kvm(config, foundation.agent_path);
+    if (material) {
+      foundation.kvm = *std::move(material);
+      return foundation;
+    }
+    if (config.vmm.engine == EngineChoice::kvm)
+      return std::unexpected(std::move(material).error().with_context("vmm.engine: kvm"));
+    foundation.engine_warning = "vmm.engine: auto took namespace: " + material.error().message;
+  }
+  foundation.launcher = TRY(start_launcher(config));
   return foundation;
 }
 
@@ -75,21 +85,26 @@ static engine::RunnerOptions runner_options(const Config& config) {
   options.queue_timeout_ms = static_cast<int64_t>(config.runner.queue_timeout_ms);
   options.starting_guests = std::max(2U, std::thread::hardware_concurrency());
   options.max_limits = config.limits.maximum;
+  // A guest that boots slower than allowed is told as such, by its engine.
+  constexpr int64_t kMarginMs = 5000;
+  options.start_timeout_ms =
+      std::max(options.start_timeout_ms, static_cast<int64_t>(config.vmm.boot_timeout_ms) + kMarginMs);
   return options;
 }
 
 Runtime::Runtime(reactor::Reactor& reactor, const Config& config, Foundation foundation)
-    : reactor_(reactor),
-      config_(config),
-      engine_warning_(std::move(foundation.engine_warning)),
-      launcher_(reactor, std::move(foundation.launcher)),
-      agents_(reactor) {}
+    : reactor_(reactor), config_(config), foundation_(std::move(foundation)), agents_(reactor) {}
 
 Runtime::~Runtime() = default;
 
 reactor::Task<Result<>> Runtime::start() {
-  std::string agent = CO_TRY(find_agent(config_));
-  engine_ = std::make_unique<engine::NamespaceEngine>(reactor_, launcher_, std::move(agent));
+  if (foundation_.kvm) {
+    engine_ = std::make_unique<engine::KvmEngine>(reactor_, agents_, *std::move(foundation_.kvm),
+                                                  static_cast<int64_t>(config_.vmm.boot_timeout_ms));
+  } else {
+    launcher_ = std::make_unique<namespaces::Launcher>(reactor_, *std::move(foundation_.launcher));
+    engine_ = std::make_unique<engine::NamespaceEngine>(reactor_, *launcher_, foundation_.agent_path);
+  }
   CO_TRY(co_await engine_->prepare(config_.languages));
   runner_ = std::make_unique<engine::Runner>(reactor_, *engine_, agents_, config_.languages,
                                              runner_options(config_));
@@ -99,16 +114,12 @@ reactor::Task<Result<>> Runtime::start() {
 
 reactor::Task<> Runtime::stop() {
   if (runner_) co_await runner_->stop();
-  if (engine_) {
-    co_await engine_->stop();
-  } else {
-    co_await launcher_.stop();
-  }
+  if (engine_) co_await engine_->stop();
 }
 
 std::vector<std::string> Runtime::warnings() const {
   std::vector<std::string> warnings = engine_ ? engine_->warnings() : std::vector<std::string>();
-  if (!engine_warning_.empty()) warnings.insert(warnings.begin(), engine_warning_);
+  if (!foundation_.engine_warning.empty()) warnings.insert(warnings.begin(), foundation_.engine_warning);
   return warnings;
 }
 

@@ -1,22 +1,27 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "base/error.h"
 #include "cli/config.h"
 #include "engine/agent_client.h"
 #include "engine/engine.h"
+#include "engine/kvm_material.h"
 #include "engine/runner.h"
 #include "namespace/launcher.h"
 #include "reactor/reactor.h"
 
 namespace lambdo::cli {
 
-/// What must exist before any thread does: the chosen engine's helper process. First part of starting up.
+/// What must exist before any thread does, or takes time to read: the chosen engine's helper process, or its
+/// kernel and archives. First part of starting up.
 struct Foundation {
-  namespaces::LauncherProcess launcher;
-  std::string engine_warning;  ///< why `auto` did not take kvm; empty otherwise
+  std::optional<namespaces::LauncherProcess> launcher;  ///< of the namespace engine
+  std::optional<engine::KvmMaterial> kvm;               ///< of the kvm engine; one of the two is there
+  std::string engine_warning;                           ///< why `auto` did not take kvm; empty otherwise
+  std::string agent_path;
 };
 
 /// Decides on the engine as the configuration wants it and starts its helper process. Fails where the
@@ -45,10 +50,10 @@ class Runtime {
  private:
   reactor::Reactor& reactor_;
   const Config& config_;
-  std::string engine_warning_;
-  namespaces::Launcher launcher_;
-  std::unique_ptr<engine::Engine> engine_;
+  Foundation foundation_;
   engine::AgentRuntime agents_;
+  std::unique_ptr<namespaces::Launcher> launcher_;
+  std::unique_ptr<engine::Engine> engine_;
   std::unique_ptr<engine::Runner> runner_;
 };
 

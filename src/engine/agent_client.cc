@@ -5,9 +5,8 @@
 #include <grpcpp/grpcpp.h>
 
 #include <string>
-#include <thread>
 
-#include "base/check.h"
+#include "engine/agent_runtime_state.h"
 #include "lambdo.grpc.pb.h"
 
 namespace lambdo::engine {
@@ -33,16 +32,6 @@ Error error_of(const grpc::Status& status, bool cancelled) {
       return {Code::agent_protocol, 0, std::move(message)};
   }
 }
-
-/// What the completion queue's thread sees of a call.
-class Completion {
- public:
-  /// On the reactor: the call has finished.
-  virtual void finish() = 0;
-
- protected:
-  ~Completion() = default;
-};
 
 /// One unary call, awaited once. Cancelling asks gRPC to stop; the completion still comes through the queue.
 template <typename Response>
@@ -71,7 +60,8 @@ class UnaryCall final : public Completion, private reactor::CancelHook {
   }
 
  private:
-  void finish() override {
+  /// Always ok for a unary call: the outcome is in its status (grpc::CompletionQueue::Next).
+  void finish(bool /*ok*/) override {
     unhook();
     reactor_->resume_later(waiter_);
   }
@@ -87,31 +77,6 @@ class UnaryCall final : public Completion, private reactor::CancelHook {
 };
 
 }  // namespace
-
-struct AgentRuntime::State {
-  explicit State(reactor::Reactor& owner) : reactor(owner), thread([this] { pump(); }) {}
-
-  void pump() {
-    void* tag = nullptr;
-    bool ok = false;
-    while (queue.Next(&tag, &ok)) {
-      // `ok` is always true for Finish of a unary call: the outcome is in its status
-      // (grpc::CompletionQueue::Next).
-      reactor.mailbox().post([tag] { static_cast<Completion*>(tag)->finish(); });
-    }
-  }
-
-  reactor::Reactor& reactor;
-  grpc::CompletionQueue queue;
-  std::thread thread;
-};
-
-AgentRuntime::AgentRuntime(reactor::Reactor& reactor) : state_(std::make_unique<State>(reactor)) {}
-
-AgentRuntime::~AgentRuntime() {
-  state_->queue.Shutdown();
-  state_->thread.join();
-}
 
 struct AgentConnection::State {
   std::shared_ptr<grpc::Channel> channel;
@@ -139,10 +104,10 @@ Result<std::unique_ptr<AgentConnection>> AgentConnection::create(AgentRuntime& r
 }
 
 reactor::Task<Result<>> AgentConnection::wait_ready(reactor::CancelToken token) {
-  AgentRuntime::State& runtime = *runtime_->state_;
+  AgentRuntime::State& runtime = runtime_->state();
   const grpc_definitions::Empty request;
   UnaryCall<grpc_definitions::StatusMessage> call(runtime.reactor, token);
-  call.start(state_->stub->AsyncStatus(&call.context(), request, &runtime.queue));
+  call.start(state_->stub->AsyncStatus(&call.context(), request, runtime.queue.get()));
   const auto status = CO_TRY(co_await call);
   if (status.code() != grpc_definitions::READY) {
     co_return fail(Code::agent_protocol, "agent: says it is not ready before its first run");
@@ -152,9 +117,9 @@ reactor::Task<Result<>> AgentConnection::wait_ready(reactor::CancelToken token) 
 
 reactor::Task<Result<grpc_definitions::ExecuteResponse>> AgentConnection::execute(
     const grpc_definitions::ExecuteRequest& request, reactor::CancelToken token) {
-  AgentRuntime::State& runtime = *runtime_->state_;
+  AgentRuntime::State& runtime = runtime_->state();
   UnaryCall<grpc_definitions::ExecuteResponse> call(runtime.reactor, token);
-  call.start(state_->stub->AsyncExecute(&call.context(), request, &runtime.queue));
+  call.start(state_->stub->AsyncExecute(&call.context(), request, runtime.queue.get()));
   co_return co_await call;
 }
 

@@ -4,8 +4,8 @@
 
 #include "base/error.h"
 #include "base/fd.h"
+#include "engine/agent_runtime.h"
 #include "reactor/cancel.h"
-#include "reactor/reactor.h"
 #include "reactor/task.h"
 
 namespace grpc_definitions {
@@ -14,21 +14,6 @@ class ExecuteResponse;
 }  // namespace grpc_definitions
 
 namespace lambdo::engine {
-
-/// The gRPC completion queue and its one thread. Completions reach the reactor through its mailbox. Outlives
-/// all connections; nothing may fork after it has been made.
-class AgentRuntime {
- public:
-  explicit AgentRuntime(reactor::Reactor& reactor);
-  ~AgentRuntime();
-  AgentRuntime(const AgentRuntime&) = delete;
-  AgentRuntime& operator=(const AgentRuntime&) = delete;
-
- private:
-  friend class AgentConnection;
-  struct State;
-  std::unique_ptr<State> state_;
-};
 
 /// The connection to one guest's agent (LambdoAgentService of proto/lambdo.proto). What comes from it is the
 /// guest's word and hostile: sizes are capped here, values are validated by who uses them.

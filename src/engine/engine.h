@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -29,10 +30,10 @@ class Guest {
   virtual Fd take_agent_socket() = 0;
   /// False once it has ended by itself.
   [[nodiscard]] virtual bool alive() const = 0;
-  /// What it said before it ended, for errors and logs; waits a moment for that end. Empty where there is
-  /// nothing.
-  virtual reactor::Task<std::string> last_words() = 0;
-  /// Changes memory_mb and processes from what the language says, before the run.
+  /// Why it ended by itself, with what it said before; waits a moment for that end. nullopt where it lives.
+  virtual reactor::Task<std::optional<Error>> reason_of_end() = 0;
+  /// Changes memory_mb and processes from what the language says, before the run. invalid_argument where this
+  /// guest cannot have so much.
   virtual reactor::Task<Result<>> apply_limits(Limits limits) = 0;
   virtual reactor::Task<Result<GuestUsage>> usage() = 0;
   /// Kills all that runs in it and waits until nothing of it is left on the machine.
@@ -50,7 +51,8 @@ class Engine {
   /// Once, before guests: says what each language's guests are made of. `languages` outlives the engine.
   virtual reactor::Task<Result<>> prepare(const std::vector<Language>& languages) = 0;
   /// Starts a guest for the language with this index. Its agent may still be starting when this returns.
-  virtual reactor::Task<Result<std::unique_ptr<Guest>>> create_guest(size_t language) = 0;
+  virtual reactor::Task<Result<std::unique_ptr<Guest>>> create_guest(size_t language,
+                                                                     reactor::CancelToken token) = 0;
   /// Waits for the moment from which no guest can be started any more, whatever one does: the reason. An
   /// error where the token was cancelled first.
   virtual reactor::Task<Result<std::string>> failure(reactor::CancelToken token) = 0;

@@ -34,10 +34,12 @@ struct Language {
   std::string rootfs;     ///< folder with the root file system; may be empty
   std::string initramfs;  ///< newc archive for the kvm engine; may be empty
   std::vector<std::pair<std::string, std::string>> environment;
-  std::vector<Step> steps;   ///< at least one
-  Limits limits;             ///< where the request names none
-  uint32_t warm = 0;         ///< guests kept ready
-  uint32_t cpu_percent = 0;  ///< of one processor, for each guest; 0: no limit
+  std::vector<Step> steps;    ///< at least one
+  Limits limits;              ///< where the request names none
+  uint32_t warm = 0;          ///< guests kept ready
+  uint32_t cpu_percent = 0;   ///< of one processor, for each guest; 0: no limit
+  uint64_t vm_memory_mb = 0;  ///< MiB of RAM of a microVM; 0: as much as image and limits need
+  uint32_t vcpus = 1;         ///< processors of a microVM
 };
 
 }  // namespace lambdo::engine

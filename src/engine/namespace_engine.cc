@@ -30,10 +30,10 @@ class NamespaceEngine::NamespaceGuest final : public Guest {
   Fd take_agent_socket() override { return std::move(agent_socket_); }
   [[nodiscard]] bool alive() const override { return !ended_.is_set(); }
 
-  reactor::Task<std::string> last_words() override {
+  reactor::Task<std::optional<Error>> reason_of_end() override {
     reactor::Deadline deadline(engine_.reactor_, engine_.reactor_.now_ns() + kLastWordsMs * 1'000'000);
-    (void)co_await ended_.wait(deadline.token());
-    co_return last_words_;
+    if (!co_await ended_.wait(deadline.token())) co_return std::nullopt;
+    co_return Error{Code::agent_lost, 0, last_words_};
   }
 
   reactor::Task<Result<>> apply_limits(Limits limits) override {
@@ -108,7 +108,8 @@ reactor::Task<Result<>> NamespaceEngine::prepare(const std::vector<Language>& la
   co_return Result<>{};
 }
 
-reactor::Task<Result<std::unique_ptr<Guest>>> NamespaceEngine::create_guest(size_t language) {
+reactor::Task<Result<std::unique_ptr<Guest>>> NamespaceEngine::create_guest(size_t language,
+                                                                            reactor::CancelToken /*token*/) {
   auto [host_end, guest_end] = CO_TRY(sys::socketpair(SOCK_STREAM));
   auto id = co_await launcher_.launch(kinds_.at(language), std::move(guest_end));
   if (!id) co_return std::unexpected(std::move(id).error().with_code(Code::engine_failed));

@@ -23,7 +23,8 @@ class NamespaceEngine final : public Engine, private namespaces::LauncherObserve
   [[nodiscard]] std::string_view name() const override { return "namespace"; }
   [[nodiscard]] std::vector<std::string> warnings() const override;
   reactor::Task<Result<>> prepare(const std::vector<Language>& languages) override;
-  reactor::Task<Result<std::unique_ptr<Guest>>> create_guest(size_t language) override;
+  reactor::Task<Result<std::unique_ptr<Guest>>> create_guest(size_t language,
+                                                             reactor::CancelToken token) override;
   reactor::Task<Result<std::string>> failure(reactor::CancelToken token) override;
   reactor::Task<> stop() override;
 

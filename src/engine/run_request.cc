@@ -235,6 +235,7 @@ grpc_definitions::ExecuteRequest build_execute_request(const RunRequest& request
   wanted->set_output_bytes(limits.output_bytes);
   wanted->set_file_bytes(limits.disk_mb << 20);
   wanted->set_processes(limits.processes);
+  wanted->set_memory_bytes(limits.memory_mb << 20);
   return message;
 }
 
@@ -269,6 +270,7 @@ static StepReport take_step(grpc_definitions::ExecuteResponseStep& step) {
   report.max_rss_kb = step.max_rss_kb();
   report.timed_out = step.timed_out() || step.cpu_exceeded();
   report.truncated = step.stdout_truncated() || step.stderr_truncated();
+  report.oom_killed = step.oom_killed();
   return report;
 }
 

@@ -175,6 +175,9 @@ reactor::Task<Result<RunReport>> Runner::execute(Run& run, ReadyGuest& guest, re
   if (run.limits.memory_mb != language.limits.memory_mb ||
       run.limits.processes != language.limits.processes) {
     auto applied = co_await guest.guest->apply_limits(run.limits);
+    if (!applied && applied.error().code == Code::invalid_argument) {
+      co_return std::unexpected(std::move(applied).error());
+    }
     if (!applied) co_return std::unexpected(std::move(applied).error().with_code(Code::engine_failed));
   }
   const auto request = build_execute_request(run.request, language, run.limits, run.id);
@@ -203,7 +206,7 @@ reactor::Task<Result<RunReport>> Runner::execute(Run& run, ReadyGuest& guest, re
     // The kernel counts for the guest: a kill that an earlier step survived is told with the step that
     // failed.
     const auto usage = co_await guest.guest->usage();
-    last.oom_killed = usage && usage->oom_kills > 0;
+    last.oom_killed = last.oom_killed || (usage && usage->oom_kills > 0);
   }
   co_return report;
 }
@@ -212,8 +215,7 @@ reactor::Task<Result<RunReport>> Runner::explain_lost_agent(const grpc_definitio
                                                             ReadyGuest& guest, Error error) {
   const auto usage = co_await guest.guest->usage();
   if (!usage || usage->oom_kills == 0) {
-    const std::string last_words = co_await guest.guest->last_words();
-    if (!last_words.empty()) error.message = last_words;
+    if (auto end = co_await guest.guest->reason_of_end()) error = *std::move(end);
     co_return std::unexpected(std::move(error).with_context("the guest ended before its program did"));
   }
   // The kernel took the agent along when memory ran out: the program's end is known all the same.

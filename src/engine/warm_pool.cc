@@ -1,6 +1,7 @@
 #include "engine/warm_pool.h"
 
 #include <algorithm>
+#include <optional>
 #include <utility>
 
 #include "base/log.h"
@@ -109,7 +110,7 @@ reactor::Task<> WarmPool::start_one() {
 
 reactor::Task<Result<ReadyGuest>> WarmPool::start_guest() {
   ReadyGuest started;
-  started.guest = CO_TRY(co_await engine_.create_guest(options_.language));
+  started.guest = CO_TRY(co_await engine_.create_guest(options_.language, scope_.token()));
   auto agent = AgentConnection::create(agents_, started.guest->take_agent_socket());
   Result<> ready;
   reactor::Deadline deadline(reactor_, reactor_.now_ns() + options_.start_timeout_ms * 1'000'000,
@@ -121,9 +122,14 @@ reactor::Task<Result<ReadyGuest>> WarmPool::start_guest() {
     ready = std::unexpected(std::move(agent).error());
   }
   if (ready) co_return started;
-  const std::string last_words = deadline.passed() ? "" : co_await started.guest->last_words();
+  std::optional<Error> end;
+  if (!deadline.passed()) end = co_await started.guest->reason_of_end();
   co_await destroy(std::move(started));
-  if (!last_words.empty()) co_return fail(Code::engine_failed, last_words);
+  if (end) {
+    // Without an agent to lose, it is the start that failed.
+    const Code code = end->code == Code::agent_lost ? Code::engine_failed : end->code;
+    co_return std::unexpected(std::move(*end).with_code(code));
+  }
   if (deadline.passed()) {
     co_return fail(Code::engine_failed, "the guest's agent did not answer within " +
                                             std::to_string(options_.start_timeout_ms) + " ms");

@@ -41,6 +41,9 @@ constexpr std::array kTable = {
     Row{Code::engine_failed, 500, 0},
     Row{Code::agent_lost, 502, 0},
     Row{Code::agent_protocol, 502, 0},
+    Row{Code::guest_panic, 502, 0},
+    Row{Code::guest_ended, 502, 0},
+    Row{Code::guest_boot_timeout, 504, 0},
 };
 
 const Row& row_of(Code code) {

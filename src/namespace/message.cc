@@ -184,7 +184,7 @@ Message encode_failure(const Error& error) {
 }
 
 Error decode_failure(const Message& message) {
-  const bool known = message.numbers[0] <= static_cast<uint64_t>(Code::agent_protocol);
+  const bool known = message.numbers[0] <= static_cast<uint64_t>(kLastCode);
   return {.code = known ? static_cast<Code>(message.numbers[0]) : Code::internal,
           .os_errno = static_cast<int>(message.numbers[1]),
           .message = message.texts[0]};

@@ -10,5 +10,8 @@ def suites(build, kernel):
                    files=(f"{build}/tests/unit/kvm/kvm_test",)),
         NestedTest("vm-boot", f"{build}/tests/nested/vm_boot_test", timeout_s=600,
                    files=(f"{build}/tests/nested/vm_boot_test", f"{build}/tests/nested/boot_init", f"{kernel}/vmlinux")),
+        # The engine, through POST /run.
+        NestedTest("kvm-engine", "python3 -m pytest tests/nested/engine -p no:cacheprovider -q -x --tb=short -rfEs",
+                   files=(f"{build}/src/cli/lambdo", f"{build}/tests/nested/engine/hostile_agent"), timeout_s=1200),
         NestedTest("qemu-microvm", f"tests/nested/qemu_microvm.sh {kernel}/vmlinux", files=(f"{kernel}/vmlinux",)),
     ]

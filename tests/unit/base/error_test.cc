@@ -32,7 +32,7 @@ TEST_CASE("a system error keeps its errno and names the call") {
 
 TEST_CASE("every code has a name of its own") {
   std::set<std::string_view> names;
-  const int last = static_cast<int>(Code::agent_protocol);
+  const int last = static_cast<int>(kLastCode);
   for (int code = 0; code <= last; ++code) names.insert(code_name(static_cast<Code>(code)));
   CHECK_EQ(names.size(), static_cast<size_t>(last) + 1);
   CHECK_EQ(code_name(Code::payload_too_large), "payload_too_large");

@@ -61,7 +61,7 @@ TEST_CASE("JSON says the same") {
 
 TEST_CASE("the automatic engine is kvm where it can be, else namespace, and none without io_uring") {
   struct Row {
-    bool reactor, kvm, bubblewrap, has_kvm_engine;
+    bool reactor, kvm, bubblewrap, guest_kernel;
     std::string engine;
   };
   const std::vector<Row> rows = {
@@ -72,8 +72,8 @@ TEST_CASE("the automatic engine is kvm where it can be, else namespace, and none
   };
   for (const Row& row : rows) {
     const Examination examination{
-        .reactor_usable = row.reactor, .kvm_usable = row.kvm, .namespace_usable = row.bubblewrap};
-    CHECK_EQ(automatic_engine(examination, row.has_kvm_engine), row.engine);
+        .reactor_usable = row.reactor, .kvm_usable = row.kvm, .guest_kernel_usable = row.guest_kernel, .namespace_usable = row.bubblewrap};
+    CHECK_EQ(automatic_engine(examination), row.engine);
   }
 }
 

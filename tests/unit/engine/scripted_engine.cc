@@ -31,7 +31,7 @@ class ScriptedEngine::ScriptedGuest final : public Guest {
 
   Fd take_agent_socket() override { return std::move(host_end_); }
   [[nodiscard]] bool alive() const override { return true; }
-  reactor::Task<std::string> last_words() override { co_return std::string(); }
+  reactor::Task<std::optional<Error>> reason_of_end() override { co_return std::nullopt; }
   reactor::Task<Result<>> apply_limits(Limits) override { co_return Result<>{}; }
   reactor::Task<Result<GuestUsage>> usage() override { co_return GuestUsage{}; }
   reactor::Task<Result<GuestUsage>> destroy() override {
@@ -65,7 +65,8 @@ reactor::Task<Result<>> ScriptedEngine::prepare(const std::vector<Language>&) {
   co_return Result<>{};
 }
 
-reactor::Task<Result<std::unique_ptr<Guest>>> ScriptedEngine::create_guest(size_t language) {
+reactor::Task<Result<std::unique_ptr<Guest>>> ScriptedEngine::create_guest(
+    size_t language, reactor::CancelToken /*token*/) {
   ++created[language];
   most_alive[language] = std::max(most_alive[language], ++alive[language]);
   auto [host_end, guest_end] = sys::socketpair(SOCK_STREAM).value();

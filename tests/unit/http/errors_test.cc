@@ -11,7 +11,7 @@
 namespace lambdo::http {
 
 TEST_CASE("every code has a status") {
-  for (int code = 0; code <= static_cast<int>(Code::agent_protocol); ++code) {
+  for (int code = 0; code <= static_cast<int>(kLastCode); ++code) {
     CAPTURE(code);
     CHECK(status_of(static_cast<Code>(code)) >= 400);
   }
@@ -50,7 +50,7 @@ static std::set<std::string> documented_errors() {
 TEST_CASE("the errors in docs/api.md are those of the table, and those that HTTP itself asks for") {
   std::set<std::string> expected = {"408 timeout", "417 not_implemented", "503 overloaded",
                                     "505 not_implemented"};
-  for (int value = 0; value <= static_cast<int>(Code::agent_protocol); ++value) {
+  for (int value = 0; value <= static_cast<int>(kLastCode); ++value) {
     const auto code = static_cast<Code>(value);
     if (code == Code::cancelled) continue;  // nobody is there to be answered
     expected.insert(std::to_string(status_of(code)) + " " + std::string(code_name(code)));

@@ -1,0 +1,233 @@
+#include "engine/kvm_engine.h"
+
+#include <optional>
+#include <utility>
+
+#include "base/log.h"
+#include "kvm/command_line.h"
+#include "kvm/vm.h"
+#include "reactor/scope.h"
+#include "reactor/timer.h"
+#include "virtio/rng.h"
+#include "vsock/device.h"
+
+namespace lambdo::engine {
+
+// The first CID that a guest may have (virtio 1.2, 5.10.4). Every VM is alone with its host, so all have it.
+static constexpr uint64_t kGuestCid = 3;
+static constexpr size_t kConsoleLines = 12;
+// How long after a guest's connection broke its VM's end is waited for.
+static constexpr int64_t kLastWordsMs = 250;
+// An agent registers on one connection; more than a few are no agent's.
+static constexpr int kMaxRegistrationConnections = 4;
+
+class KvmEngine::KvmGuest final : public Guest {
+ public:
+  KvmGuest(KvmEngine& engine, const KvmLanguage& language, kvm::BootToken token)
+      : engine_(engine),
+        language_(language),
+        token_(std::move(token)),
+        vsock_(engine.reactor_, {.guest_cid = kGuestCid}),
+        changed_(engine.reactor_),
+        watch_(engine.reactor_) {
+    engine_.guests_.emplace(token_.text(), this);
+  }
+  ~KvmGuest() override { engine_.guests_.erase(token_.text()); }
+
+  /// From nothing to a connected agent.
+  reactor::Task<Result<>> boot(reactor::CancelToken token);
+
+  Fd take_agent_socket() override { return std::move(agent_socket_); }
+  [[nodiscard]] bool alive() const override { return vm_ != nullptr && !vm_->ended().is_set(); }
+  reactor::Task<std::optional<Error>> reason_of_end() override;
+  reactor::Task<Result<>> apply_limits(Limits limits) override;
+  reactor::Task<Result<GuestUsage>> usage() override { co_return GuestUsage{}; }
+  reactor::Task<Result<GuestUsage>> destroy() override;
+
+  Result<std::string> registered(uint32_t port);
+  void status(bool ready);
+  /// Why a guest that did not come up in time is given up; logs what it said last.
+  [[nodiscard]] Error boot_timeout() const;
+
+ private:
+  reactor::Task<Result<>> start_vm();
+  reactor::Task<Result<>> wait_until_ready(reactor::CancelToken token);
+  reactor::Task<> watch_vm(reactor::CancelToken token);
+  void accept_registration(Fd socket);
+  [[nodiscard]] Error why_ended() const;
+
+  KvmEngine& engine_;
+  const KvmLanguage& language_;
+  kvm::BootToken token_;
+  virtio::Rng rng_;
+  vsock::Vsock vsock_;
+  std::unique_ptr<kvm::Vm> vm_;
+  Fd agent_socket_;
+  uint32_t agent_port_ = 0;  // 0: not registered
+  bool ready_ = false;
+  int registration_connections_ = 0;
+  reactor::Event changed_;
+  reactor::Scope watch_;
+};
+
+reactor::Task<Result<>> KvmEngine::KvmGuest::start_vm() {
+  kvm::CommandLine command_line = kvm::CommandLine::defaults();
+  CO_TRY(command_line.add("rdinit", token_.init_path()));
+  CO_TRY(command_line.add(engine_.material_.kernel_arguments));
+  kvm::VmConfig config{.ram_bytes = language_.ram_bytes,
+                       .vcpu_count = language_.vcpu_count,
+                       .kernel = engine_.material_.kernel,
+                       .initrd = language_.archive,
+                       .token = token_,
+                       .command_line = command_line.text(),
+                       .devices = {&rng_, &vsock_}};
+  vsock_.listen(kRegistrationPort,
+                [this](Fd socket, uint32_t /*peer_port*/) { accept_registration(std::move(socket)); });
+  vm_ = CO_TRY(co_await kvm::Vm::start(engine_.reactor_, engine_.threads_, std::move(config)));
+  watch_.spawn(watch_vm(watch_.token()));
+  co_return Result<>{};
+}
+
+reactor::Task<Result<>> KvmEngine::KvmGuest::boot(reactor::CancelToken token) {
+  const int64_t start_ns = engine_.reactor_.now_ns();
+  CO_TRY(co_await start_vm());
+  const int64_t started_ns = engine_.reactor_.now_ns();
+  CO_TRY(co_await wait_until_ready(token));
+  const int64_t ready_ns = engine_.reactor_.now_ns();
+  agent_socket_ = CO_TRY(co_await vsock_.connect(agent_port_, token));
+  log::debug("guest booted", {{"start_us", (started_ns - start_ns) / 1000},
+                              {"boot_us", (ready_ns - started_ns) / 1000},
+                              {"connect_us", (engine_.reactor_.now_ns() - ready_ns) / 1000}});
+  co_return Result<>{};
+}
+
+reactor::Task<Result<>> KvmEngine::KvmGuest::wait_until_ready(reactor::CancelToken token) {
+  while (!ready_) {
+    if (!alive()) co_return std::unexpected(why_ended());
+    CO_TRY(co_await changed_.wait(token));
+  }
+  co_return Result<>{};
+}
+
+reactor::Task<> KvmEngine::KvmGuest::watch_vm(reactor::CancelToken token) {
+  if (co_await vm_->ended().wait(token)) changed_.notify_all();
+}
+
+void KvmEngine::KvmGuest::accept_registration(Fd socket) {
+  // Closed at once where it is one too many, or comes when there is nothing left to say.
+  if (ready_ || ++registration_connections_ > kMaxRegistrationConnections) return;
+  if (const auto served = engine_.agents_.serve(std::move(socket)); !served) {
+    log::error("a registration cannot be served", {{"error", served.error().message}});
+  }
+}
+
+Result<std::string> KvmEngine::KvmGuest::registered(uint32_t port) {
+  if (agent_port_ != 0) return fail(Code::permission_denied, "this guest's agent has registered already");
+  if (port == 0) return fail(Code::invalid_argument, "port 0 is none");
+  agent_port_ = port;
+  return token_.text();
+}
+
+void KvmEngine::KvmGuest::status(bool ready) {
+  if (!ready || agent_port_ == 0 || ready_) return;
+  ready_ = true;
+  changed_.notify_all();
+}
+
+Error KvmEngine::KvmGuest::boot_timeout() const {
+  const std::string console = vm_ ? kvm::last_console_lines(vm_->console(), kConsoleLines) : std::string();
+  const char* missing = agent_port_ == 0 ? "register" : ready_ ? "take a connection" : "become ready";
+  std::string message = "the guest's agent did not " + std::string(missing) + " within " +
+                        std::to_string(engine_.boot_timeout_ms_) + " ms";
+  log::warning("a guest did not boot in time", {{"reason", message}, {"console", console}});
+  return {Code::guest_boot_timeout, 0, std::move(message)};
+}
+
+Error KvmEngine::KvmGuest::why_ended() const {
+  const std::string console = vm_->console();
+  const std::string lines = kvm::last_console_lines(console, kConsoleLines);
+  const kvm::VmExit& exit = vm_->exit();
+  const bool panicked = kvm::console_shows_panic(console);
+  std::string message = panicked ? "the guest's kernel panicked" : "the guest ended: " + exit.detail;
+  log::warning("a guest ended by itself", {{"reason", message}, {"console", lines}});
+  return {panicked ? Code::guest_panic : Code::guest_ended, 0, std::move(message)};
+}
+
+reactor::Task<std::optional<Error>> KvmEngine::KvmGuest::reason_of_end() {
+  if (vm_ == nullptr) co_return std::nullopt;
+  reactor::Deadline deadline(engine_.reactor_, engine_.reactor_.now_ns() + kLastWordsMs * 1'000'000);
+  if (!co_await vm_->ended().wait(deadline.token())) co_return std::nullopt;
+  co_return why_ended();
+}
+
+reactor::Task<Result<>> KvmEngine::KvmGuest::apply_limits(Limits limits) {
+  if (limits.memory_mb > language_.max_memory_mb) {
+    co_return fail(Code::invalid_argument, "limits.memory_mb: the guests of this language have room for " +
+                                               std::to_string(language_.max_memory_mb) +
+                                               " MiB; ask for less, or raise the "
+                                               "language's vm.memory_mb");
+  }
+  co_return Result<>{};
+}
+
+reactor::Task<Result<GuestUsage>> KvmEngine::KvmGuest::destroy() {
+  watch_.cancel();
+  co_await watch_.join();
+  // Streams read and write guest memory: they end before it goes.
+  co_await vsock_.stop();
+  if (vm_) co_await vm_->destroy();
+  co_return GuestUsage{};
+}
+
+KvmEngine::KvmEngine(reactor::Reactor& reactor, AgentRuntime& agents, KvmMaterial material,
+                     int64_t boot_timeout_ms)
+    : reactor_(reactor),
+      agents_(agents),
+      threads_(reactor),
+      material_(std::move(material)),
+      boot_timeout_ms_(boot_timeout_ms),
+      never_(reactor) {
+  agents_.set_registry(this);
+}
+
+KvmEngine::~KvmEngine() {
+  agents_.set_registry(nullptr);
+}
+
+reactor::Task<Result<>> KvmEngine::prepare(const std::vector<Language>& /*languages*/) {
+  co_return Result<>{};  // load_kvm_material() has done it, where it may block
+}
+
+reactor::Task<Result<std::unique_ptr<Guest>>> KvmEngine::create_guest(size_t language,
+                                                                      reactor::CancelToken token) {
+  auto secret = CO_TRY(kvm::BootToken::random());
+  auto guest = std::make_unique<KvmGuest>(*this, material_.languages.at(language), std::move(secret));
+  reactor::Deadline deadline(reactor_, reactor_.now_ns() + boot_timeout_ms_ * 1'000'000, token);
+  Result<> booted = co_await guest->boot(deadline.token());
+  if (booted) co_return guest;
+  Error error = deadline.passed() ? guest->boot_timeout() : std::move(booted).error();
+  (void)co_await guest->destroy();
+  co_return std::unexpected(std::move(error));
+}
+
+reactor::Task<Result<std::string>> KvmEngine::failure(reactor::CancelToken token) {
+  CO_TRY(co_await never_.wait(token));
+  co_return std::string();
+}
+
+reactor::Task<> KvmEngine::stop() {
+  co_return;
+}
+
+Result<std::string> KvmEngine::register_agent(const std::string& token, uint32_t port) {
+  const auto found = guests_.find(token);
+  if (found == guests_.end()) return fail(Code::permission_denied, "no guest has this token");
+  return found->second->registered(port);
+}
+
+void KvmEngine::agent_status(const std::string& id, bool ready) {
+  const auto found = guests_.find(id);
+  if (found != guests_.end()) found->second->status(ready);
+}
+
+}  // namespace lambdo::engine

@@ -1,0 +1,49 @@
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "engine/agent_runtime.h"
+#include "engine/engine.h"
+#include "engine/kvm_material.h"
+#include "kvm/vcpu_threads.h"
+#include "reactor/event.h"
+#include "reactor/reactor.h"
+
+namespace lambdo::engine {
+
+/// Guests in microVMs of our own VMM: each has a kernel of its own, booted for it. The agent in it registers
+/// over vsock, then the host dials it.
+class KvmEngine final : public Engine, private AgentRegistry {
+ public:
+  /// `agents` outlives the engine, which is its registry.
+  KvmEngine(reactor::Reactor& reactor, AgentRuntime& agents, KvmMaterial material, int64_t boot_timeout_ms);
+  ~KvmEngine() override;
+
+  [[nodiscard]] std::string_view name() const override { return "kvm"; }
+  [[nodiscard]] std::vector<std::string> warnings() const override { return {}; }
+  reactor::Task<Result<>> prepare(const std::vector<Language>& languages) override;
+  /// Returns when the guest has booted and its agent is connected. Errors: guest_panic, guest_ended,
+  /// guest_boot_timeout, agent_protocol, or why the VM could not be made; engine_failed for all else.
+  reactor::Task<Result<std::unique_ptr<Guest>>> create_guest(size_t language,
+                                                             reactor::CancelToken token) override;
+  reactor::Task<Result<std::string>> failure(reactor::CancelToken token) override;
+  reactor::Task<> stop() override;
+
+ private:
+  class KvmGuest;
+  Result<std::string> register_agent(const std::string& token, uint32_t port) override;
+  void agent_status(const std::string& id, bool ready) override;
+
+  reactor::Reactor& reactor_;
+  AgentRuntime& agents_;
+  kvm::VcpuThreads threads_;
+  KvmMaterial material_;
+  int64_t boot_timeout_ms_;
+  std::map<std::string, KvmGuest*, std::less<>> guests_;  // by token, which is also the agent's id
+  reactor::Event never_;
+};
+
+}  // namespace lambdo::engine

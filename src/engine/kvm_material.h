@@ -1,0 +1,50 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/error.h"
+#include "engine/language.h"
+#include "kvm/boot_archive.h"
+#include "kvm/kernel_image.h"
+
+namespace lambdo::engine {
+
+/// Ports of AF_VSOCK: where the host (CID 2) serves LambdoApiService, and where agents serve.
+inline constexpr uint32_t kRegistrationPort = 50051;
+inline constexpr uint32_t kAgentPort = 50051;
+
+/// The files that every microVM is made of.
+struct KvmFiles {
+  std::string agent_path;
+  std::string kernel_path;       ///< vmlinux or bzImage
+  std::string modules_path;      ///< lib/modules/VERSION of a modular kernel; empty: all is built in
+  std::string kernel_arguments;  ///< appended to the command line; may be empty
+};
+
+/// What the microVMs of one language are started from.
+struct KvmLanguage {
+  std::shared_ptr<const kvm::BootArchive> archive;
+  uint64_t ram_bytes = 0;
+  uint32_t vcpu_count = 1;
+  uint64_t max_memory_mb = 0;  ///< the largest memory limit that a run in it can have
+};
+
+/// Read once, shared by all guests.
+struct KvmMaterial {
+  std::shared_ptr<const kvm::KernelImage> kernel;
+  std::string kernel_arguments;
+  std::vector<KvmLanguage> languages;  ///< as many as there are languages
+};
+
+/// Reads and checks everything. Blocks for as long as the kernel takes to unpack, up to a second. Errors name
+/// the configuration's key and what to do.
+Result<KvmMaterial> load_kvm_material(const KvmFiles& files, const std::vector<Language>& languages);
+
+/// How much RAM a guest of `language` gets: what the configuration says, else enough for the kernel, the
+/// image packed and unpacked, and the memory limit. `unpacked_bytes` is the image's size in the guest.
+uint64_t guest_ram_bytes(const Language& language, uint64_t archive_bytes, uint64_t unpacked_bytes);
+
+}  // namespace lambdo::engine

@@ -1,0 +1,85 @@
+"""Tests of the kvm engine: real servers with real microVMs. They run where KVM is usable: in a nested host (./dev test-kvm),
+or on a machine of one's own with LAMBDO_GUEST_KERNEL set to the folder of a guest kernel.
+"""
+import os
+import pathlib
+import sys
+
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parents[3]
+sys.path.insert(0, str(ROOT / "tests/e2e"))
+# Guests are emulated in a nested host: all limits are longer there.
+os.environ.setdefault("LAMBDO_SLOW", "1")
+
+pytest.register_assert_rewrite("http_client", "ledger", "server")
+
+import configs  # noqa: E402
+import ledger  # noqa: E402
+import server  # noqa: E402
+
+KERNEL = pathlib.Path(os.environ.get("LAMBDO_GUEST_KERNEL", ROOT / "build/guest-kernel")).absolute()
+HOSTILE_AGENT = configs.BINARY.parents[2] / "tests/nested/engine/hostile_agent"
+
+
+def vmm(**changes):
+    return {"engine": "kvm", "kernel": str(KERNEL / "vmlinux"), "modules": str(KERNEL / "modules"),
+            "boot_timeout_ms": 120000, **changes}
+
+
+def language(name, **changes):
+    """A language of the e2e tests, from its archive."""
+    return configs.language(name, initramfs=str(configs.IMAGES / f"{name}.cpio"), warm=0) | changes
+
+
+class Servers:
+    """Starts servers with the kvm engine and stops them at the end."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.started = []
+
+    def prepare(self, languages, **sections):
+        folder = self.folder / f"server{len(self.started)}"
+        folder.mkdir()
+        made = server.Server(folder, configs.config(folder, languages, **{"vmm": vmm(), **sections}), ())
+        made.temporary_dir.mkdir()
+        self.started.append(made)
+        return made
+
+    def start(self, languages, **sections):
+        return self.prepare(languages, **sections).start()
+
+    def stop_all(self):
+        for made in reversed(self.started):
+            if made.process is None:
+                continue
+            try:
+                made.stop()
+            finally:
+                if made.process.poll() is None:
+                    made.kill()
+
+
+@pytest.fixture
+def servers(tmp_path):
+    made = Servers(tmp_path)
+    yield made
+    made.stop_all()
+
+
+def guest_memories(pid):
+    """The memory files of the guests that a server has."""
+    links = []
+    for number in os.listdir(f"/proc/{pid}/fd"):
+        try:
+            links.append(os.readlink(f"/proc/{pid}/fd/{number}"))
+        except OSError:
+            pass
+    return [link for link in links if link.startswith("/memfd:")]
+
+
+def held(made):
+    """What a server holds: descriptors and threads, but for gRPC's, which come and go."""
+    ledger_now = ledger._descriptors("server", made.pid) + ledger._threads("server", made.pid)  # noqa: SLF001
+    return ledger_now

@@ -1,0 +1,203 @@
+"""POST /run with a microVM for each run: programs, limits, guests that end badly, and that nothing is left of them."""
+import concurrent.futures
+import re
+import time
+
+import pytest
+
+import configs
+from conftest import HOSTILE_AGENT, guest_memories, held, language, vmm
+from server import wait_until
+
+PROGRAMS = {
+    "bash": {"main.sh": '. lib/greet.sh\necho "$# $1 $COLOUR"\ngreet\ncat\necho oops >&2\nexit 7\n',
+             "lib/greet.sh": "greet() { echo from the library; }\n"},
+    "python": {"main.py": "import os, sys\nfrom lib.greet import greet\n"
+                          "print(len(sys.argv) - 1, sys.argv[1], os.environ['COLOUR'])\ngreet()\n"
+                          "print(sys.stdin.read(), end='')\nprint('oops', file=sys.stderr)\nsys.exit(7)\n",
+               "lib/greet.py": "def greet():\n    print('from the library')\n"},
+    "node": {"main.js": "const args = process.argv.slice(2);\nconsole.log(args.length, args[0], process.env.COLOUR);\n"
+                        "require('./lib/greet').greet();\nprocess.stdout.write(require('fs').readFileSync(0));\n"
+                        "console.error('oops');\nprocess.exitCode = 7;\n",
+             "lib/greet.js": "exports.greet = () => console.log('from the library');\n"},
+    "c": {"main.c": '#include <stdio.h>\n#include <stdlib.h>\n#include "lib/greet.h"\nint main(int argc, char** argv) {\n'
+                    '  printf("%d %s %s\\n", argc - 1, argv[1], getenv("COLOUR"));\n  greet();\n'
+                    '  for (int c; (c = getchar()) != EOF;) putchar(c);\n  fprintf(stderr, "oops\\n");\n  return 7;\n}\n',
+          "lib/greet.h": "void greet(void);\n",
+          "lib/greet.c": '#include <stdio.h>\nvoid greet(void) { puts("from the library"); }\n'},
+}
+
+
+@pytest.mark.parametrize("name", list(PROGRAMS))
+def test_program_gets_files_arguments_environment_and_input_and_its_exit_code_comes_back(servers, name):
+    serving = servers.start([language(name)])
+    answer = serving.run(name, PROGRAMS[name], args=["one"], env={"COLOUR": "blue"}, input="line 1\nline 2\n")
+    assert answer["stdout"] == "1 one blue\nfrom the library\nline 1\nline 2\n", answer
+    assert (answer["status"], answer["stderr"], answer["engine"]) == (7, "oops\n", "kvm")
+
+
+def test_c_program_that_does_not_compile_gives_the_compilers_words(servers):
+    answer = servers.start([language("c")]).run("c", "int main(void) { return nothing; }\n")
+    assert answer["status"] == 1
+    assert "nothing" in answer["stderr"]
+    assert len(answer["steps"]) == 1
+
+
+def test_eight_guests_at_once_each_have_their_own_machine(servers):
+    serving = servers.start([language("bash")], runner={"max_running": 8})
+    code = "echo $SECRET >/tmp/secret; sleep 5; cat /tmp/secret; cat /proc/sys/kernel/random/boot_id; nproc"
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda n: serving.run("bash", code, env={"SECRET": f"canary-{n}"},
+                                                      limits={"wall_ms": 60000}), range(8)))
+    lines = [answer["stdout"].split() for answer in answers]
+    assert [line[0] for line in lines] == [f"canary-{n}" for n in range(8)]
+    assert len({line[1] for line in lines}) == 8, "two guests were the same machine"
+    wait_until(lambda: not guest_memories(serving.pid), 10, "guests of finished runs are still there")
+
+
+def test_vcpus_and_memory_are_those_of_the_language(servers):
+    serving = servers.start([language("bash", vm={"vcpus": 4, "memory_mb": 512})])
+    answer = serving.run("bash", "nproc; awk '/MemTotal/ { print int($2 / 1024) }' /proc/meminfo")
+    vcpus, memory_mb = map(int, answer["stdout"].split())
+    assert vcpus == 4
+    assert 400 <= memory_mb <= 512
+
+
+def test_spinning_program_is_killed_at_its_deadline(servers):
+    serving = servers.start([language("bash")])
+    answer = serving.run("bash", "while :; do :; done", limits={"wall_ms": 2000})
+    assert (answer["status"], answer["stderr"]) == (128, "Timeout")
+    assert answer["steps"][0]["timed_out"]
+    # On hardware that is 100 ms; the emulated clock of a nested host is not that fine.
+    assert answer["timings"]["execute_us"] < 4_000_000
+
+
+def test_memory_bomb_is_killed_and_says_why(servers):
+    serving = servers.start([language("bash")])
+    answer = serving.run("bash", "x=a; while :; do x=$x$x; done", limits={"wall_ms": 60000, "memory_mb": 64})
+    assert answer["status"] == 137, answer
+    assert answer["steps"][0]["oom_killed"], answer
+
+
+def test_fork_bomb_stays_in_its_limit_and_ends(servers):
+    serving = servers.start([language("bash")])
+    answer = serving.run("bash", "b() { b | b & wait; }; b", limits={"wall_ms": 5000, "processes": 32})
+    assert answer["status"] != 0
+    assert serving.run("bash", "echo next")["stdout"] == "next\n"
+
+
+def test_endless_output_is_cut(servers):
+    serving = servers.start([language("bash")])
+    answer = serving.run("bash", "yes", limits={"wall_ms": 5000, "output_bytes": 4096})
+    assert answer["steps"][0]["truncated"]
+    assert len(answer["steps"][0]["stdout"]) == 4096
+
+
+def test_program_has_no_rights_in_its_guest(servers):
+    serving = servers.start([language("bash")])
+    code = "id -u; grep -E 'CapEff|NoNewPrivs' /proc/self/status; kill -9 1; kill -9 -1; ls -d /.lambdo-*; echo b >/proc/sysrq-trigger"
+    answer = serving.run("bash", code + "; echo alive")
+    assert "1000\n" in answer["stdout"] or answer["status"] == 137, answer
+    assert "0000000000000000" in answer["stdout"], answer
+
+
+def test_client_that_leaves_takes_its_guest_along(servers):
+    serving = servers.start([language("bash")])
+    connection = serving.connect()
+    from http_client import request
+    from server import run_body
+    connection.socket.send(request("POST", "/run", run_body("bash", "sleep 1000", limits={"wall_ms": 60000})))
+    wait_until(lambda: serving.get("/health").json()["running"] == 1 and guest_memories(serving.pid), 60, "no run")
+    time.sleep(5)
+    connection.close()
+    wait_until(lambda: not guest_memories(serving.pid), 10, "the guest outlives its client")
+
+
+@pytest.mark.parametrize("how, code, message", [
+    ("panic", "guest_panic", "panicked"),
+    ("power-off", "guest_ended", "power"),
+    ("reset", "guest_ended", "reset"),
+    ("silent", "guest_boot_timeout", "did not register"),
+    ("garbage", "guest_boot_timeout", "did not register"),
+    ("flood", "guest_boot_timeout", "did not register"),
+])
+def test_guest_that_does_not_come_up_is_told_apart(servers, how, code, message):
+    serving = servers.start(
+        [language("bash")], agent={"path": str(HOSTILE_AGENT)},
+        vmm=vmm(kernel_arguments=f"hostile={how}", boot_timeout_ms=20000))
+    response = serving.post_run({"language": "bash", "code": [{"filename": "a", "content": ""}]}, 120)
+    assert response.json()["error"]["code"] == code, response
+    assert message in response.json()["error"]["message"], response
+    assert response.status in (502, 504)
+    wait_until(lambda: not guest_memories(serving.pid), 10, "the guest is still there")
+    assert serving.get("/health").status == 200
+    assert "hostile: started" in serving.log(), "its last console lines are not in the log"
+
+
+def test_runs_one_after_another_leave_nothing(servers):
+    serving = servers.start([language("bash", warm=2)], runner={"max_running": 2})
+    runs = 200
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        for number, answer in enumerate(pool.map(lambda n: serving.run("bash", f"echo {n}"), range(10))):
+            assert answer["stdout"] == f"{number}\n"
+        serving.wait_warm()
+        before = held(serving)
+        for number, answer in enumerate(pool.map(lambda n: serving.run("bash", f"echo {n}"), range(runs))):
+            assert answer["stdout"] == f"{number}\n"
+    serving.wait_warm()
+    wait_until(lambda: held(serving) == before, 20, "descriptors or threads are left")
+
+
+def smaps_beside_guests(pid):
+    """KiB of a server's memory that is not its guests' own."""
+    total = 0
+    is_guest = False
+    with open(f"/proc/{pid}/smaps", encoding="ascii", errors="replace") as smaps:
+        for line in smaps:
+            if re.match(r"[0-9a-f]+-[0-9a-f]+ ", line):
+                is_guest = "/memfd:" in line
+            elif line.startswith("Pss:") and not is_guest:
+                total += int(line.split()[1])
+    return total
+
+
+def threads(pid):
+    import os
+    return len(os.listdir(f"/proc/{pid}/task"))
+
+
+def test_guest_costs_little_beside_its_memory_and_a_thread_for_each_vcpu(servers, record_property):
+    count = 4
+    empty = servers.start([language("bash", warm=1)])
+    empty.wait_warm(120)
+    full = servers.start([language("bash", warm=1 + count, vm={"vcpus": 1})])
+    full.wait_warm(120)
+    time.sleep(2)
+    cost_kib = (smaps_beside_guests(full.pid) - smaps_beside_guests(empty.pid)) / count
+    per_guest = (threads(full.pid) - threads(empty.pid)) / count
+    record_property("kib_per_guest", cost_kib)
+    print(f"{cost_kib:.0f} KiB and {per_guest:.2f} threads a guest")
+    assert cost_kib < 3 * 1024
+    assert per_guest <= 1.5
+
+
+REFUSED = [
+    ({"kernel": "/nonexistent"}, {}, "vmm.kernel: "),
+    ({"kernel": str(configs.BINARY.parent)}, {}, "vmm.kernel: "),
+    ({"kernel": "/etc/hostname"}, {}, "vmm.kernel: "),
+    ({"modules": "/nonexistent"}, {}, "vmm.modules: "),
+    ({"modules": "/etc"}, {}, "vmm.modules: "),
+    ({}, {"initramfs": ""}, "initramfs"),
+    ({}, {"initramfs": "/etc/passwd"}, "initramfs"),
+    ({}, {"vm": {"memory_mb": 64}}, "vm.memory_mb"),
+    ({}, {"vm": {"vcpus": 0}}, "vcpus"),
+    ({}, {"vm": {"vcpus": 1000}}, "vcpus"),
+]
+
+
+@pytest.mark.parametrize("machine, guest, named", REFUSED)
+def test_what_cannot_boot_is_refused_by_name(servers, machine, guest, named):
+    refused = servers.prepare([language("bash", **guest)], vmm=vmm(**machine))
+    refused.spawn()
+    assert refused.wait(30) == 1, refused.log()
+    assert named in refused.log(), refused.log()

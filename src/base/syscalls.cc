@@ -47,6 +47,31 @@ Result<std::pair<Fd, Fd>> socketpair(int type) {
   return std::pair(Fd(fds[0]), Fd(fds[1]));
 }
 
+static msghdr message_of(std::span<const iovec> parts) {
+  msghdr message{};
+  message.msg_iov = const_cast<iovec*>(parts.data());  // neither call writes to it
+  message.msg_iovlen = parts.size();
+  return message;
+}
+
+static Result<std::optional<size_t>> count_now(ssize_t count, std::string_view what) {
+  if (count >= 0) return static_cast<size_t>(count);
+  if (errno == EAGAIN || errno == EWOULDBLOCK) return std::nullopt;
+  return fail_errno(what);
+}
+
+Result<std::optional<size_t>> send_now(int socket, std::span<const iovec> parts) {
+  const msghdr message = message_of(parts);
+  return count_now(retry([&] { return ::sendmsg(socket, &message, MSG_DONTWAIT | MSG_NOSIGNAL); }),
+                   "sendmsg");
+}
+
+Result<std::optional<size_t>> receive_now(int socket, std::span<const iovec> parts) {
+  msghdr message = message_of(parts);
+  return count_now(retry([&] { return ::recvmsg(socket, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC); }),
+                   "recvmsg");
+}
+
 Result<Fd> eventfd(unsigned initial, int flags) {
   return owned(::eventfd(initial, flags | EFD_CLOEXEC), "eventfd");
 }

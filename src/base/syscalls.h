@@ -1,8 +1,10 @@
 #pragma once
 
 #include <sys/types.h>
+#include <sys/uio.h>
 
 #include <cstddef>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -23,6 +25,10 @@ Result<Fd> open(const std::string& path, int flags, mode_t mode = 0);
 Result<std::pair<Fd, Fd>> pipe(int flags = 0);
 /// socketpair(2) on AF_UNIX; `type` SOCK_STREAM or SOCK_SEQPACKET, flags such as SOCK_NONBLOCK may be added.
 Result<std::pair<Fd, Fd>> socketpair(int type);
+/// sendmsg(2) and recvmsg(2) that never wait: how many bytes went, or nullopt where none can go now. At most
+/// IOV_MAX parts. Without SIGPIPE; receiving 0 is the end of the stream.
+Result<std::optional<size_t>> send_now(int socket, std::span<const iovec> parts);
+Result<std::optional<size_t>> receive_now(int socket, std::span<const iovec> parts);
 Result<Fd> eventfd(unsigned initial, int flags = 0);
 /// memfd_create(2) with MFD_CLOEXEC.
 Result<Fd> memfd(const char* name, unsigned flags = 0);

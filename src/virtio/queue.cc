@@ -5,6 +5,7 @@
 #include <string>
 #include <utility>
 
+#include "base/check.h"
 #include "base/text.h"
 
 namespace lambdo::virtio {
@@ -106,6 +107,12 @@ Result<std::optional<DescriptorChain>> Queue::pop() {
   if (!walked) return std::unexpected(std::move(walked).error());
   ++state_.next_avail;
   return chain;
+}
+
+void Queue::unpop() {
+  if (!state_.ready) return;
+  CHECK(state_.in_flight() > 0);
+  --state_.next_avail;
 }
 
 Result<> Queue::push_used(uint16_t head, uint32_t len_bytes) {

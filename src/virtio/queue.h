@@ -61,6 +61,9 @@ class Queue {
   /// The next chain that the driver offers, or nullopt. After an error the queue has not moved.
   [[nodiscard]] Result<std::optional<DescriptorChain>> pop();
 
+  /// The last chain popped is not wanted yet: the next pop() gives it again, as the driver has it by then.
+  void unpop();
+
   /// Gives a popped chain back, with how many bytes from its first writable on are written. Chains may be
   /// given back in any order. internal where none is out or `head` is none.
   Result<> push_used(uint16_t head, uint32_t len_bytes);

@@ -1,0 +1,102 @@
+// From the host to the guest.
+
+#include <algorithm>
+#include <array>
+
+#include "vsock/device.h"
+
+namespace lambdo::vsock {
+
+using virtio::DescriptorChain;
+using virtio::Work;
+
+Result<Work> Vsock::give_packets() {
+  virtio::Queue& packets = queue(kRxQueue);
+  size_t given_bytes = 0;
+  packets.disable_notifications();
+  for (size_t i = 0; i < kMaxWakeUpPackets && given_bytes < kMaxWakeUpBytes; ++i) {
+    if (!has_packets()) return Work::drained;
+    const auto chain = TRY(packets.pop());
+    if (!chain) {
+      // Only now is a notification of use: new buffers are not news while there is nothing to put into them.
+      is_starved_ = !packets.enable_notifications();
+      if (is_starved_) return Work::drained;
+      continue;
+    }
+    if (chain->writable_bytes() <= kHeaderBytes) {
+      // Of no use for anything; without bytes Linux drops it.
+      TRY(packets.push_used(chain->head(), 0));
+      continue;
+    }
+    given_bytes += TRY(give_next(*chain));
+  }
+  return has_packets() ? Work::more : Work::drained;
+}
+
+/// Puts one packet into `chain`, or leaves it in the queue. Returns the bytes of payload.
+Result<size_t> Vsock::give_next(const DescriptorChain& chain) {
+  if (refusal_count_ > 0) return give_refusal(chain);
+  Stream* stream = sending_.take();
+  const auto control = stream->connection.take_control(options_.guest_cid);
+  if (!control) return give_data(*stream, chain);
+  update(*stream);
+  return push(chain, *control);
+}
+
+Result<size_t> Vsock::give_refusal(const DescriptorChain& chain) {
+  const Refusal refusal = refusals_[first_refusal_];
+  first_refusal_ = (first_refusal_ + 1) % kMaxRefusals;
+  --refusal_count_;
+  return push(chain, {.src_cid = kHostCid,
+                      .dst_cid = options_.guest_cid,
+                      .src_port = refusal.ports.host,
+                      .dst_port = refusal.ports.guest,
+                      .type = refusal.type,
+                      .op = static_cast<uint16_t>(Op::reset)});
+}
+
+Result<size_t> Vsock::give_data(Stream& stream, const DescriptorChain& chain) {
+  const uint64_t room_bytes = std::min<uint64_t>(chain.writable_bytes() - kHeaderBytes, kMaxPayloadBytes);
+  const auto max_bytes = static_cast<uint32_t>(std::min<uint64_t>(room_bytes, stream.connection.sendable()));
+  uint32_t len_bytes = 0;
+  auto received = Stream::Received::nothing;
+  if (max_bytes > 0 && stream.is_readable()) received = stream.receive(chain, max_bytes, len_bytes);
+  if (received == Stream::Received::bytes) {
+    const Header header = stream.connection.take_data(options_.guest_cid, len_bytes);
+    update(stream);
+    return push(chain, header);
+  }
+  queue(kRxQueue).unpop();
+  if (received == Stream::Received::broken) {
+    // The host did not read all that the guest sent: the guest is not to believe that it did.
+    reset_connection(stream);
+  } else {
+    update(stream);
+  }
+  return 0;
+}
+
+Result<size_t> Vsock::push(const DescriptorChain& chain, const Header& header) {
+  chain.copy_writable(0, encode(header));
+  TRY(queue(kRxQueue).push_used(chain.head(), static_cast<uint32_t>(kHeaderBytes) + header.len_bytes));
+  return header.len_bytes;
+}
+
+Result<> Vsock::give_events() {
+  virtio::Queue& events = queue(kEventQueue);
+  for (size_t i = 0; i < events.state().size && transport_reset_due_; ++i) {
+    const auto chain = TRY(events.pop());
+    if (!chain) {
+      if (!events.enable_notifications()) return {};
+      continue;
+    }
+    // VIRTIO_VSOCK_EVENT_TRANSPORT_RESET is 0 (virtio 1.2, 5.10.6.7).
+    constexpr std::array<std::byte, 4> kTransportReset{};
+    const size_t written_bytes = chain->copy_writable(0, kTransportReset);
+    TRY(events.push_used(chain->head(), static_cast<uint32_t>(written_bytes)));
+    if (written_bytes == kTransportReset.size()) transport_reset_due_ = false;
+  }
+  return {};
+}
+
+}  // namespace lambdo::vsock

@@ -1,36 +1,40 @@
 #include "kvm/guest_ram.h"
 
-#include <fcntl.h>
 #include <sys/mman.h>
-#include <unistd.h>
+#include <sys/prctl.h>
 
 #include <vector>
 
-#include "base/syscalls.h"
-
 namespace lambdo::kvm {
 
-static Result<Fd> create_file(uint64_t len_bytes) {
-  Fd file = TRY(sys::memfd("lambdo-guest", MFD_ALLOW_SEALING));
-  if (::ftruncate(file.get(), static_cast<off_t>(len_bytes)) < 0) return fail_errno("ftruncate guest memory");
-  // Nobody who may get the descriptor later can pull pages away from under the mapping.
-  constexpr int kSeals = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL;
-  if (::fcntl(file.get(), F_ADD_SEALS, kSeals) < 0) return fail_errno("sealing guest memory");
-  return file;
+namespace {
+
+/// What the mapping has before it starts at a multiple of this.
+constexpr uint64_t kHugePageBytes = 2 * kMiB;
+
+// Advice, where a refusal changes nothing.
+void advise(std::span<std::byte> bytes) {
+  // A huge page is one fault and one step less in each of the processor's nested page walks. Memory of files,
+  // memfds among them, gets none by default (shmem_enabled=never), which is why this is anonymous.
+  ::madvise(bytes.data(), bytes.size(), MADV_HUGEPAGE);
+  // No guest's memory in our core dumps, and none in the page tables of the processes that we fork.
+  ::madvise(bytes.data(), bytes.size(), MADV_DONTDUMP);
+  ::madvise(bytes.data(), bytes.size(), MADV_DONTFORK);
+  ::prctl(PR_SET_VMA, PR_SET_VMA_ANON_NAME, bytes.data(), bytes.size(), "lambdo-guest");
 }
+
+}  // namespace
 
 Result<GuestRam> GuestRam::create(const RamLayout& layout) {
   GuestRam ram;
   const uint64_t ram_bytes = layout.ram_bytes();
-  ram.file_ = TRY(create_file(ram_bytes));
-  ram.mapping_ =
-      TRY(Mapping::create(ram_bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, ram.file_.get()));
-  const auto bytes = ram.mapping_.bytes();
-  // Advice, where a refusal changes nothing: huge pages where the system allows them for shared memory, no
-  // guest's memory in our core dumps, and none in the page tables of processes that we fork.
-  for (const int advice : {MADV_HUGEPAGE, MADV_DONTDUMP, MADV_DONTFORK}) {
-    ::madvise(bytes.data(), bytes.size(), advice);
-  }
+  ram.mapping_ = TRY(Mapping::create(ram_bytes + kHugePageBytes, PROT_READ | PROT_WRITE,
+                                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE));
+  // KVM maps a huge page where guest and host addresses agree on their low bits.
+  const auto start = reinterpret_cast<uintptr_t>(ram.mapping_.bytes().data());
+  const uint64_t skip = (kHugePageBytes - start % kHugePageBytes) % kHugePageBytes;
+  const auto bytes = ram.mapping_.bytes().subspan(skip, ram_bytes);
+  advise(bytes);
   std::vector<virtio::MemoryRegion> regions;
   uint64_t offset = 0;
   for (const AddressRange& range : layout.ranges()) {

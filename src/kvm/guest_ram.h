@@ -3,18 +3,17 @@
 #include <cstdint>
 
 #include "base/error.h"
-#include "base/fd.h"
 #include "base/mapping.h"
 #include "kvm/memory_layout.h"
 #include "virtio/memory.h"
 
 namespace lambdo::kvm {
 
-/// A guest's RAM, zeroed: one memfd of fixed size, one shared mapping, with the ranges of its layout one
-/// after another. Pages come as they are touched. Making and unmapping it may block.
+/// A guest's RAM, zeroed: one private mapping with the ranges of its layout one after another. Pages come as
+/// they are touched, huge ones where the system has them. Making and unmapping it may block.
 class GuestRam {
  public:
-  /// resource_exhausted where address space or descriptors lack.
+  /// resource_exhausted where address space lacks.
   static Result<GuestRam> create(const RamLayout& layout);
 
   /// Valid until this dies, also where it is moved.
@@ -23,7 +22,6 @@ class GuestRam {
  private:
   GuestRam() = default;
 
-  Fd file_;
   Mapping mapping_;
   virtio::GuestMemory memory_;
 };

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/klog.h>
 #include <sys/mount.h>
 #include <sys/reboot.h>
 #include <sys/stat.h>
@@ -61,6 +62,14 @@ static void report(void) {
   say("init: processors: %ld\n", sysconf(_SC_NPROCESSORS_ONLN));
 }
 
+// The kernel's messages, which `quiet` keeps off the console, with the times of a boot that did not print them.
+static void show_messages(void) {
+  enum { kReadAll = 3, kMaxBytes = 1 << 18 };
+  static char text[kMaxBytes];
+  const int length = klogctl(kReadAll, text, sizeof text);
+  if (length > 0 && write(STDOUT_FILENO, text, (size_t)length) != length) perror("init: write");
+}
+
 static void flood(void) {
   for (;;) {
     if (write(STDOUT_FILENO, "the guest floods its console with this line, again and again\n", 61) < 0) return;
@@ -71,6 +80,7 @@ static void obey(const char *word) {
   if (strcmp(word, "modules") == 0) load_modules();
   if (strcmp(word, "random") == 0) read_random();
   if (strcmp(word, "report") == 0) report();
+  if (strcmp(word, "messages") == 0) show_messages();
   if (strcmp(word, "flood") == 0) flood();
   if (strcmp(word, "power-off") == 0) reboot(RB_POWER_OFF);
   if (strcmp(word, "reboot") == 0) reboot(RB_AUTOBOOT);

@@ -1,0 +1,122 @@
+#include "kvm/vcpu_threads.h"
+
+#include <csignal>
+#include <utility>
+
+#include "base/check.h"
+
+namespace lambdo::kvm {
+
+int VcpuThreads::kick_signal() {
+  return SIGRTMIN + 1;
+}
+
+VcpuThreads::VcpuThreads(reactor::Reactor& reactor) : reactor_(&reactor) {
+  // Without SA_RESTART and with a handler of its own, the signal does the one thing it is for: it ends a
+  // system call.
+  struct sigaction action{};
+  action.sa_handler = [](int) {};
+  sigemptyset(&action.sa_mask);
+  CHECK(::sigaction(kick_signal(), &action, nullptr) == 0);
+}
+
+VcpuThreads::~VcpuThreads() {
+  std::vector<pthread_t> threads;
+  {
+    const std::lock_guard lock(mutex_);
+    closing_ = true;
+    CHECK(jobs_.empty());
+    threads = std::exchange(threads_, {});
+  }
+  wake_up_.notify_all();
+  for (const pthread_t thread : threads) ::pthread_join(thread, nullptr);
+}
+
+std::vector<pthread_t> VcpuThreads::take_finished() {
+  std::vector<pthread_t> finished = std::exchange(finished_, {});
+  for (const pthread_t thread : finished) {
+    std::erase_if(threads_, [&](pthread_t other) { return ::pthread_equal(thread, other) != 0; });
+  }
+  return finished;
+}
+
+Result<> VcpuThreads::run(Job job) {
+  std::vector<pthread_t> finished;
+  {
+    const std::lock_guard lock(mutex_);
+    CHECK(!closing_);
+    finished = take_finished();
+    jobs_.push_back(std::move(job));
+    if (jobs_.size() > idle_) {
+      if (auto added = add_thread(); !added) {
+        jobs_.pop_back();
+        return added;
+      }
+    }
+  }
+  wake_up_.notify_one();
+  // These are past their last line of code: joining them waits for next to nothing.
+  for (const pthread_t thread : finished) ::pthread_join(thread, nullptr);
+  return {};
+}
+
+size_t VcpuThreads::count() const {
+  const std::lock_guard lock(mutex_);
+  return count_;
+}
+
+Result<> VcpuThreads::add_thread() {
+  pthread_attr_t attributes;
+  CHECK(::pthread_attr_init(&attributes) == 0);
+  CHECK(::pthread_attr_setstacksize(&attributes, kStackBytes) == 0);
+  // A thread starts with its creator's mask: all blocked, so that none arrives before it is set up.
+  sigset_t all;
+  sigset_t before;
+  sigfillset(&all);
+  ::pthread_sigmask(SIG_SETMASK, &all, &before);
+  pthread_t thread{};
+  const int error = ::pthread_create(&thread, &attributes, &VcpuThreads::enter, this);
+  ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  ::pthread_attr_destroy(&attributes);
+  if (error != 0) {
+    Error failed = errno_error(error, "starting a vCPU thread");
+    failed.code = Code::resource_exhausted;
+    return std::unexpected(std::move(failed));
+  }
+  threads_.push_back(thread);
+  // It counts as idle from now on: the job that it was made for waits for it.
+  ++idle_;
+  ++count_;
+  return {};
+}
+
+void* VcpuThreads::enter(void* self) {
+  ::pthread_setname_np(::pthread_self(), "lambdo-vcpu");
+  sigset_t kick;
+  sigemptyset(&kick);
+  sigaddset(&kick, kick_signal());
+  ::pthread_sigmask(SIG_UNBLOCK, &kick, nullptr);
+  static_cast<VcpuThreads*>(self)->work();
+  return nullptr;
+}
+
+void VcpuThreads::work() {
+  std::unique_lock lock(mutex_);
+  while (true) {
+    wake_up_.wait(lock, [&] { return !jobs_.empty() || closing_; });
+    if (jobs_.empty()) break;
+    Job job = std::move(jobs_.front());
+    jobs_.pop_front();
+    --idle_;
+    lock.unlock();
+    job();
+    job = nullptr;
+    lock.lock();
+    if (idle_ >= kMaxIdle) break;
+    ++idle_;
+  }
+  --count_;
+  finished_.push_back(::pthread_self());
+}
+
+}  // namespace lambdo::kvm

@@ -10,5 +10,7 @@ def suites(build, kernel):
                    files=(f"{build}/tests/unit/kvm/kvm_test",)),
         NestedTest("vm-boot", f"{build}/tests/nested/vm_boot_test", timeout_s=600,
                    files=(f"{build}/tests/nested/vm_boot_test", f"{build}/tests/nested/boot_init", f"{kernel}/vmlinux")),
+        NestedTest("vsock", f"{build}/tests/nested/vsock_test", timeout_s=600,
+                   files=(f"{build}/tests/nested/vsock_test", f"{build}/tests/nested/vsock_init", f"{kernel}/vmlinux")),
         NestedTest("qemu-microvm", f"tests/nested/qemu_microvm.sh {kernel}/vmlinux", files=(f"{kernel}/vmlinux",)),
     ]

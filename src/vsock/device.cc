@@ -207,8 +207,9 @@ Result<> Vsock::restore(const State& saved) {
 // ---- streams
 
 Stream& Vsock::add(Connection connection, Fd socket) {
+  StreamOwner& owner = *this;
   auto stream =
-      std::make_unique<Stream>(reactor_, *this, connection, std::move(socket), options_.buffer_bytes);
+      std::make_unique<Stream>(reactor_, owner, connection, std::move(socket), options_.buffer_bytes);
   Stream& added = *stream;
   streams_.emplace(connection.ports(), std::move(stream));
   if (!is_serving_) {

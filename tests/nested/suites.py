@@ -13,5 +13,7 @@ def suites(build, kernel):
         # The engine, through POST /run.
         NestedTest("kvm-engine", "python3 -m pytest tests/nested/engine -p no:cacheprovider -q -x --tb=short -rfEs",
                    files=(f"{build}/src/cli/lambdo", f"{build}/tests/nested/engine/hostile_agent"), timeout_s=1200),
+        NestedTest("vsock", f"{build}/tests/nested/vsock_test", timeout_s=600,
+                   files=(f"{build}/tests/nested/vsock_test", f"{build}/tests/nested/vsock_init", f"{kernel}/vmlinux")),
         NestedTest("qemu-microvm", f"tests/nested/qemu_microvm.sh {kernel}/vmlinux", files=(f"{kernel}/vmlinux",)),
     ]

@@ -20,6 +20,7 @@
 namespace lambdo::agent {
 
 static constexpr char kCgroupRoot[] = "/sys/fs/cgroup";
+static constexpr long long kFarewell_ns = 1'000'000'000;
 
 Result<> prepare_descriptors(const char* instead) {
   for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; ++fd) {
@@ -88,6 +89,16 @@ Result<std::unique_ptr<Front>> Front::create(const Plan& plan) {
   front->service_ =
       std::make_unique<Service>(ServiceParts{front->workspace_, *front->supervisor_, front->input_.get()});
   return front;
+}
+
+void Front::serve() {
+  while (!service_->power_off_asked()) loop_.turn();
+  // A machine's last packets may still be on their way when it is powered off. That the client closes the
+  // connection tells that they have come.
+  const long long end_ns = sys::monotonic_ns() + kFarewell_ns;
+  for (long long left_ns = kFarewell_ns; left_ns > 0; left_ns = end_ns - sys::monotonic_ns()) {
+    loop_.turn(static_cast<int>(left_ns / 1'000'000) + 1);
+  }
 }
 
 }  // namespace lambdo::agent

@@ -29,6 +29,9 @@ class Front {
   /// process of one thread, after prepare_descriptors(). Once.
   static Result<std::unique_ptr<Front>> create(const Plan& plan);
 
+  /// Handles what happens until a client has asked for the guest's end and had a second to hear the answer.
+  void serve();
+
   EventLoop& loop() { return loop_; }
   Service& service() { return *service_; }
   Supervisor& supervisor() { return *supervisor_; }

@@ -82,7 +82,8 @@ static Result<> serve(const std::string& folder) {
   HostConnections connections(*front, TRY(listen_for_host(options.listen_at)));
   TRY(connections.start());
   TRY(register_with_host(options.register_at, options.listen_at.port, options.token));
-  while (true) front->loop().turn();
+  front->serve();
+  power_off();
 }
 
 std::string guest_folder(const char* program) {

@@ -20,6 +20,11 @@ static Result<> check_connection(int fd) {
   return {};
 }
 
+[[noreturn]] static void end(Front& front) {
+  front.supervisor().shut_down();
+  ::_exit(0);
+}
+
 /// Serves the one connection that we were started with, as long as it lives.
 static Result<> run(const Options& options) {
   TRY(prepare_descriptors("/dev/null"));
@@ -28,11 +33,10 @@ static Result<> run(const Options& options) {
   const auto front = TRY(Front::create({.workspace = options.workspace,
                                         .scope = ::getpid() == 1 ? Scope::own_namespace : Scope::descendants,
                                         .connection = connection.get()}));
-  const auto server = TRY(RpcServer::create(front->loop(), std::move(connection), front->service(), [&] {
-    front->supervisor().shut_down();
-    ::_exit(0);
-  }));
-  while (true) front->loop().turn();
+  const auto server =
+      TRY(RpcServer::create(front->loop(), std::move(connection), front->service(), [&] { end(*front); }));
+  front->serve();
+  end(*front);
 }
 
 }  // namespace lambdo::agent

@@ -36,9 +36,9 @@ void EventLoop::forget(int fd) {
   if (watches_.erase(fd) > 0) ::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, fd, nullptr);
 }
 
-void EventLoop::turn() {
+void EventLoop::turn(int timeout_ms) {
   std::array<epoll_event, 16> events{};
-  const int count = ::epoll_wait(epoll_.get(), events.data(), static_cast<int>(events.size()), -1);
+  const int count = ::epoll_wait(epoll_.get(), events.data(), static_cast<int>(events.size()), timeout_ms);
   for (int i = 0; i < count; ++i) {
     const epoll_event& event = events[static_cast<size_t>(i)];
     const int fd = static_cast<int>(event.data.u64 & UINT32_MAX);

@@ -24,8 +24,8 @@ class EventLoop {
   /// Before `fd` is closed. Its handler may be the running one; it is not called again.
   void forget(int fd);
 
-  /// Waits until something happens and handles it.
-  void turn();
+  /// Waits until something happens, `timeout_ms` at most (-1: for ever), and handles it.
+  void turn(int timeout_ms = -1);
 
  private:
   struct Watch {

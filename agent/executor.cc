@@ -29,14 +29,17 @@ static void normalize_signals() {
   ::sigprocmask(SIG_SETMASK, &all, nullptr);
 }
 
-Executor::Executor(Fd control, Fd input, Fd child_signals, Spawner spawner, Scope scope)
+Executor::Executor(Fd control, Fd input, Fd child_signals, Spawner spawner, Scope scope,
+                   std::optional<StepCgroup> cgroup)
     : control_(std::move(control)),
       input_(std::move(input)),
       child_signals_(std::move(child_signals)),
       spawner_(std::move(spawner)),
-      processes_(scope) {}
+      scope_(scope),
+      processes_(scope),
+      cgroup_(std::move(cgroup)) {}
 
-Result<Executor> Executor::create(Fd control, Fd input, Scope scope) {
+Result<Executor> Executor::create(Fd control, Fd input, Scope scope, std::optional<StepCgroup> cgroup) {
   normalize_signals();
   if (::prctl(PR_SET_CHILD_SUBREAPER, 1) < 0) return fail_errno("PR_SET_CHILD_SUBREAPER");
   sigset_t child_signal;
@@ -44,21 +47,24 @@ Result<Executor> Executor::create(Fd control, Fd input, Scope scope) {
   sigaddset(&child_signal, SIGCHLD);
   Fd signals(::signalfd(-1, &child_signal, SFD_CLOEXEC | SFD_NONBLOCK));
   if (!signals.valid()) return fail_errno("signalfd");
-  return Executor(std::move(control), std::move(input), std::move(signals), TRY(Spawner::create()), scope);
+  return Executor(std::move(control), std::move(input), std::move(signals), TRY(Spawner::create()), scope,
+                  std::move(cgroup));
 }
 
-void Executor::serve() {
+Result<> Executor::serve() {
   auto job = receive_job(control_.get());
-  if (!job) return;
+  if (!job) return {};
+  if (cgroup_) TRY(cgroup_->limit(job->limits.memory_bytes, job->limits.processes));
   const long long start_ns = sys::monotonic_ns();
   const long long deadline_ns =
       job->limits.wall_ms > 0 ? start_ns + static_cast<long long>(job->limits.wall_ms) * 1'000'000 : 0;
   for (size_t i = 0; i < job->steps.size() && !stopped_; ++i) {
     const StepEnd end = run_step(*job, i, deadline_ns);
-    if (!send_step_end(control_.get(), end)) return;
+    if (!send_step_end(control_.get(), end)) return {};
     if (end.exit_code != 0) break;
   }
   while (!stopped_) sleep_until(0);
+  return {};
 }
 
 StepEnd Executor::run_step(ReceivedJob& job, size_t index, long long deadline_ns) {
@@ -70,7 +76,10 @@ StepEnd Executor::run_step(ReceivedJob& job, size_t index, long long deadline_ns
                        .standard_input = input_.get(),
                        .standard_output = outputs.standard_output.get(),
                        .standard_error = outputs.standard_error.get(),
-                       .limits = job.limits};
+                       .limits = job.limits,
+                       .as_step_user = scope_ == Scope::machine,
+                       .cgroup_file = cgroup_ ? cgroup_->processes_file() : -1};
+  const uint64_t oom_kills_before = cgroup_ ? cgroup_->oom_kills() : 0;
   const long long start_ns = sys::monotonic_ns();
   const Result<pid_t> main = spawner_.spawn(plan);
   outputs = {};
@@ -89,6 +98,7 @@ StepEnd Executor::run_step(ReceivedJob& job, size_t index, long long deadline_ns
   if (end.timed_out || end.cpu_exceeded) main_status_ = SIGKILL;
   end.signal = WIFSIGNALED(main_status_) ? WTERMSIG(main_status_) : 0;
   end.exit_code = end.signal != 0 ? 128 + end.signal : WEXITSTATUS(main_status_);
+  end.oom_killed = cgroup_ && cgroup_->oom_kills() > oom_kills_before;
   end.cpu_us = usage.cpu_us;
   end.max_rss_kb = usage.max_rss_kb;
   cpu_used_us_ += usage.cpu_us;

@@ -1,8 +1,11 @@
 #pragma once
 
+#include <optional>
+
 #include "agent/job.h"
 #include "agent/processes.h"
 #include "agent/spawn.h"
+#include "agent/step_cgroup.h"
 #include "base/fd.h"
 
 namespace lambdo::agent {
@@ -15,14 +18,17 @@ namespace lambdo::agent {
 class Executor {
  public:
   /// Makes the calling process one: signals, subreaper. `control` leads to the front, `input` is a file that
-  /// becomes the steps' standard input.
-  static Result<Executor> create(Fd control, Fd input, Scope scope);
+  /// becomes the steps' standard input. In a machine of its own the caller is root: steps become kStepUser,
+  /// and join `cgroup` where there is one.
+  static Result<Executor> create(Fd control, Fd input, Scope scope, std::optional<StepCgroup> cgroup);
 
-  /// Waits for one job, runs it, waits for the front to close. Leaves no process behind.
-  void serve();
+  /// Waits for one job, runs it, waits for the front to close. Leaves no process behind. An error means that
+  /// the job could not be started.
+  Result<> serve();
 
  private:
-  Executor(Fd control, Fd input, Fd child_signals, Spawner spawner, Scope scope);
+  Executor(Fd control, Fd input, Fd child_signals, Spawner spawner, Scope scope,
+           std::optional<StepCgroup> cgroup);
 
   /// One step, and nothing of it is left. `deadline_ns` 0: none.
   StepEnd run_step(ReceivedJob& job, size_t index, long long deadline_ns);
@@ -38,7 +44,9 @@ class Executor {
   Fd input_;
   Fd child_signals_;
   Spawner spawner_;
+  Scope scope_;
   Processes processes_;
+  std::optional<StepCgroup> cgroup_;
   pid_t main_ = -1;
   int main_status_ = 0;
   uint64_t cpu_used_us_ = 0;  ///< of the steps before

@@ -22,7 +22,9 @@ struct JobLimits {
   uint64_t wall_ms = 0;     ///< all steps together
   uint64_t cpu_ms = 0;      ///< all processes of all steps together
   uint64_t file_bytes = 0;  ///< RLIMIT_FSIZE
-  uint64_t processes = 0;   ///< RLIMIT_NPROC, the agent's own threads included
+  uint64_t processes =
+      0;  ///< RLIMIT_NPROC, the agent's own processes included where they have the steps' user
+  uint64_t memory_bytes = 0;  ///< all processes of a step together; needs a StepCgroup
 };
 
 /// What to run. The strings must hold no NUL.
@@ -55,6 +57,7 @@ struct StepEnd {
   uint64_t max_rss_kb = 0;
   bool timed_out = false;
   bool cpu_exceeded = false;
+  bool oom_killed = false;
   int32_t start_errno = 0;  ///< why /bin/sh could not be started
 };
 

@@ -103,7 +103,7 @@ Processes::Ended Processes::reap(Usage& usage) const {
 void Processes::kill() const {
   // kill(-1) spares the caller and PID 1. Outside a namespace of our own it would end every process of the
   // machine, so the flag given at the start is not trusted alone.
-  if (scope_ == Scope::own_namespace) {
+  if (scope_ != Scope::descendants) {
     if (::getpid() == 1 || ::getppid() == 1) ::kill(-1, SIGKILL);
     return;
   }

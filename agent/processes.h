@@ -12,6 +12,7 @@ namespace lambdo::agent {
 /// Which processes are the run's.
 enum class Scope {
   own_namespace,  ///< the agent is PID 1 of its PID namespace: every process but the agent's two
+  machine,        ///< the agent is a machine's init: as before, but for the kernel's threads
   descendants,    ///< only the descendants of the asking process, which must be their subreaper
 };
 

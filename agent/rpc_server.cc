@@ -130,7 +130,8 @@ void RpcServer::handle(uint32_t events) {
     if (!received) return end();
   }
   const Result<bool> blocked = connection_->flush();
-  if (!blocked || (closing_ && !*blocked)) return end();
+  if (!blocked) return end();
+  if (closing_ && !*blocked) ::shutdown(connection_->fd(), SHUT_WR);
   const uint32_t wanted = *blocked ? EPOLLIN | EPOLLOUT : EPOLLIN;
   if (wanted != events_ && loop_.change(connection_->fd(), wanted)) events_ = wanted;
 }
@@ -146,7 +147,10 @@ void RpcServer::end() {
 void RpcServer::flush() {
   if (receiving_) return;
   const Result<bool> blocked = connection_->flush();
-  if (blocked && !*blocked && !closing_) return;
+  if (blocked && !*blocked) {
+    if (closing_) ::shutdown(connection_->fd(), SHUT_WR);
+    return;
+  }
   // The loop sends the rest, or meets the error.
   if (!blocked) ::shutdown(connection_->fd(), SHUT_RDWR);
   if (loop_.change(connection_->fd(), EPOLLIN | EPOLLOUT)) events_ = EPOLLIN | EPOLLOUT;

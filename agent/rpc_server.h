@@ -44,7 +44,7 @@ class RpcServer {
   void finish(int32_t call, std::string answer);
   void finish(int32_t call, RpcStatus status);
 
-  /// Sends no more than what is queued, then ends the connection.
+  /// Sends what is queued and no more; the connection ends once the client has seen that and closed it.
   void close_after_flush();
 
  private:

@@ -53,7 +53,8 @@ Result<Run> make_run(const grpc_definitions::ExecuteRequest& request, char* cons
   run.job.limits = {.wall_ms = request.limits().wall_ms(),
                     .cpu_ms = request.limits().cpu_ms(),
                     .file_bytes = request.limits().file_bytes(),
-                    .processes = request.limits().processes()};
+                    .processes = request.limits().processes(),
+                    .memory_bytes = request.limits().memory_bytes()};
   run.job.environment = TRY(make_environment(request, base_environment));
   for (const auto& step : request.steps()) {
     std::vector<std::string> arguments = {kShell, "-c", shell_command(step.command()), "lambdo"};
@@ -79,6 +80,7 @@ grpc_definitions::ExecuteResponse make_response(const grpc_definitions::ExecuteR
     step->set_max_rss_kb(report.end.max_rss_kb);
     step->set_timed_out(report.end.timed_out);
     step->set_cpu_exceeded(report.end.cpu_exceeded);
+    step->set_oom_killed(report.end.oom_killed);
     step->set_stdout_truncated(report.standard_output.truncated);
     step->set_stderr_truncated(report.standard_error.truncated);
     step->set_stdout(std::move(report.standard_output.bytes));

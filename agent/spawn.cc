@@ -1,9 +1,12 @@
 #include "agent/spawn.h"
 
+#include <fcntl.h>
 #include <sched.h>
 #include <signal.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -19,12 +22,34 @@ struct SpawnCall {
   int start_errno;
 };
 
+static int give_up(SpawnCall& call) {
+  call.start_errno = errno;
+  ::_exit(127);
+}
+
 static void set_limit(int resource, rlim_t soft, rlim_t hard) {
   // Above the hard limit that the agent itself got, the lower one stays.
   rlimit current{};
   if (::getrlimit(resource, &current) == 0) hard = std::min(hard, current.rlim_max);
   const rlimit wanted{std::min(soft, hard), hard};
   ::setrlimit(resource, &wanted);
+}
+
+/// The bare system calls, because libc's would also look after threads. False where one fails.
+static bool become_step_user() {
+  return ::syscall(SYS_setgroups, 0, nullptr) == 0 &&
+         ::syscall(SYS_setresgid, kStepUser, kStepUser, kStepUser) == 0 &&
+         ::syscall(SYS_setresuid, kStepUser, kStepUser, kStepUser) == 0 &&
+         ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0;
+}
+
+/// The agent's own score keeps the kernel from choosing it; a step is to be the first to go. The shared
+/// memory of a vfork() does not pass it on to the parent (kernel/fork.c, copy_oom_score_adj()).
+static void offer_to_oom_killer() {
+  const int score = ::open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
+  if (score < 0) return;
+  (void)::write(score, "1000", 4);
+  ::close(score);
 }
 
 /// Runs in the child, in the parent's memory and while the parent waits: system calls only.
@@ -43,12 +68,16 @@ static int start(void* argument) {
     const rlim_t seconds = (limits.cpu_ms + 999) / 1000 + 1;
     set_limit(RLIMIT_CPU, seconds, seconds + 1);
   }
+  if (call.plan.cgroup_file >= 0 && ::write(call.plan.cgroup_file, "0", 1) < 0) return give_up(call);
+  if (call.plan.as_step_user) {
+    offer_to_oom_killer();
+    if (!become_step_user()) return give_up(call);
+  }
   sigset_t none;
   sigemptyset(&none);
   ::sigprocmask(SIG_SETMASK, &none, nullptr);
   ::execve(call.plan.arguments[0], call.plan.arguments, call.plan.environment);
-  call.start_errno = errno;
-  ::_exit(127);
+  return give_up(call);
 }
 
 Result<Spawner> Spawner::create() {

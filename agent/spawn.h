@@ -8,6 +8,9 @@
 
 namespace lambdo::agent {
 
+/// The user and group of the steps in a machine of its own.
+constexpr unsigned kStepUser = 1000;
+
 /// How one step's main process starts. All pointers are borrowed for the call.
 struct SpawnPlan {
   char* const* arguments;    ///< arguments[0] is the program's path
@@ -16,6 +19,8 @@ struct SpawnPlan {
   int standard_output;
   int standard_error;
   JobLimits limits;
+  bool as_step_user = false;  ///< the caller is root and the process shall not be
+  int cgroup_file = -1;       ///< StepCgroup::processes_file()
 };
 
 /// Starts processes without copying the caller's address space. One at a time; for a process of one thread,

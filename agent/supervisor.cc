@@ -56,7 +56,7 @@ Supervisor::~Supervisor() {
   for (Step& step : steps_) drain(step);
 }
 
-/// The front and the executor count against RLIMIT_NPROC as the run's processes do.
+/// The front and the executor count against RLIMIT_NPROC as the run's processes do, having the same user.
 static constexpr uint64_t kOwnProcesses = 2;
 
 Result<> Supervisor::start(Run run, Done done) {
@@ -70,7 +70,7 @@ Result<> Supervisor::start(Run run, Done done) {
   std::vector<StepOutputs> outputs;
   for (size_t i = 0; i < steps_.size(); ++i)
     outputs.push_back(TRY(open_step(i, run.capture_stdout[i], max_bytes)));
-  if (run.job.limits.processes > 0) run.job.limits.processes += kOwnProcesses;
+  if (run.job.limits.processes > 0 && scope_ != Scope::machine) run.job.limits.processes += kOwnProcesses;
   TRY(arm_watchdog(run.job.limits.wall_ms));
   step_start_ns_ = sys::monotonic_ns();
   TRY(send_job(control_.get(), run.job, outputs));
@@ -213,7 +213,7 @@ void Supervisor::finish(Result<> outcome) {
 }
 
 void Supervisor::shut_down() {
-  if (scope_ == Scope::own_namespace) return;
+  if (scope_ != Scope::descendants) return;
   if (executor_ < 0) return;
   ::shutdown(control_.get(), SHUT_WR);
   pollfd gone{control_.get(), POLLRDHUP, 0};

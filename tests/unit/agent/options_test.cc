@@ -1,5 +1,6 @@
 #include "agent/options.h"
 
+#include <string>
 #include <vector>
 
 #include "test.h"
@@ -20,18 +21,43 @@ TEST_CASE("the agent's flags take their value as the next argument or after an e
   CHECK(parse({"--help"}).value().help);
 }
 
+TEST_CASE("a machine's configuration has the same flags, one argument a line") {
+  const Options options = parse_options_file(
+                              "--token\nabc\n\n--listen-port=7\n--register-port\nunix:/run/api\n"
+                              "--environment=A=b c=d\n--environment\nE=\n--disk-mb\n12")
+                              .value();
+  CHECK_EQ(options.token, "abc");
+  CHECK_EQ(options.listen_at.port, 7);
+  CHECK_EQ(options.register_at.unix_path, "/run/api");
+  CHECK_EQ(options.environment, std::vector<std::string>{"A=b c=d", "E="});
+  CHECK_EQ(options.disk_mb, 12);
+  const Options defaults = parse_options_file("").value();
+  CHECK_EQ(defaults.fd, -1);
+  CHECK_EQ(defaults.register_at.port, 50051);
+  CHECK_EQ(defaults.listen_at.port, 50051);
+  CHECK_EQ(defaults.hostname, "lambdo");
+  CHECK(!parse_options_file("--token"));
+}
+
 TEST_CASE("a bad flag is named") {
   const struct {
     std::vector<const char*> arguments;
     const char* told;
   } cases[] = {
-      {{}, "--fd"},
       {{"--fd"}, "--fd needs a value"},
       {{"--fd", "x"}, "not x"},
       {{"--fd", "-1"}, "not -1"},
       {{"--fd", "1"}, "not 1"},
       {{"--fd", "99999999999"}, "not 99999999999"},
       {{"--port", "1"}, "--port"},
+      {{"--register-port", "0"}, "--register-port: not a port: 0"},
+      {{"--listen-port", "4294967295"}, "--listen-port: not a port"},
+      {{"--listen-port", "unix:"}, "--listen-port: a Unix socket's path"},
+      {{"--hostname", "12345678901234567890123456789012345678901234567890123456789012345"},
+       "--hostname is longer"},
+      {{"--disk-mb", "1048577"}, "--disk-mb must be"},
+      {{"--environment", "=x"}, "--environment must be"},
+      {{"--environment", "X"}, "--environment must be"},
       {{"--fd=3", "--workspace="}, "--workspace needs a value"},
   };
   for (const auto& [arguments, told] : cases) {

@@ -1,0 +1,50 @@
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "agent/event_loop.h"
+#include "agent/processes.h"
+#include "agent/service.h"
+#include "agent/supervisor.h"
+#include "agent/workspace.h"
+#include "base/error.h"
+#include "base/fd.h"
+
+namespace lambdo::agent {
+
+/// Takes care that 0 to 2 are open, on `instead` where they are not, and that nothing else reaches a step.
+Result<> prepare_descriptors(const char* instead);
+
+/// The agent but for its connections: the executor, its supervisor, the service and the loop.
+class Front {
+ public:
+  struct Plan {
+    std::string workspace;  ///< an existing folder
+    Scope scope;
+    int connection = -1;  ///< not for the executor, which would keep it open
+  };
+
+  /// Forks the executor, enters the workspace and sets the process up: signals, memory, no tracing. For a
+  /// process of one thread, after prepare_descriptors(). Once.
+  static Result<std::unique_ptr<Front>> create(const Plan& plan);
+
+  /// Handles what happens until a client has asked for the guest's end and had a second to hear the answer.
+  void serve();
+
+  EventLoop& loop() { return loop_; }
+  Service& service() { return *service_; }
+  Supervisor& supervisor() { return *supervisor_; }
+
+ private:
+  Front(Workspace workspace, Fd input, EventLoop loop)
+      : workspace_(std::move(workspace)), input_(std::move(input)), loop_(std::move(loop)) {}
+
+  Workspace workspace_;
+  Fd input_;
+  EventLoop loop_;
+  std::unique_ptr<Supervisor> supervisor_;
+  std::unique_ptr<Service> service_;
+};
+
+}  // namespace lambdo::agent

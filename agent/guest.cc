@@ -1,0 +1,106 @@
+#include "agent/guest.h"
+
+#include <sys/epoll.h>
+#include <sys/reboot.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <memory>
+
+#include "agent/front.h"
+#include "agent/guest_setup.h"
+#include "agent/options.h"
+#include "agent/registration.h"
+#include "agent/rpc_server.h"
+#include "base/syscalls.h"
+
+namespace lambdo::agent {
+
+[[noreturn]] static void power_off() {
+  ::reboot(RB_POWER_OFF);
+  // Not permitted. The kernel panics when its init ends, which the host sees too.
+  ::_exit(1);
+}
+
+/// One connection at a time. The host makes another where the first broke, as all do when the machine is
+/// cloned.
+class HostConnections {
+ public:
+  HostConnections(Front& front, Fd listener) : front_(front), listener_(std::move(listener)) {}
+  HostConnections(const HostConnections&) = delete;
+  HostConnections& operator=(const HostConnections&) = delete;
+  ~HostConnections() { front_.loop().forget(listener_.get()); }
+
+  Result<> start() {
+    return front_.loop().watch(listener_.get(), EPOLLIN, [this](uint32_t) { accept(); });
+  }
+
+ private:
+  void accept() {
+    Fd socket = accept_from_host(listener_.get());
+    if (!socket.valid()) return;
+    auto server =
+        RpcServer::create(front_.loop(), std::move(socket), front_.service(), [this] { on_closed(); });
+    if (!server) {
+      std::fprintf(stderr, "lambdo-agent: connection: %s\n", server.error().message.c_str());
+      return;
+    }
+    server_ = *std::move(server);
+  }
+
+  void on_closed() {
+    if (front_.service().power_off_asked()) power_off();
+    server_.reset();
+  }
+
+  Front& front_;
+  Fd listener_;
+  std::unique_ptr<RpcServer> server_;
+};
+
+static Result<> set_up_machine(const std::string& folder, const Options& options) {
+  TRY(mount_all(guest_mounts(options.workspace, options.disk_mb)));
+  TRY(prepare_descriptors("/dev/console"));
+  if (!sys::exists(folder + "/complete")) {
+    return fail(Code::invalid_argument,
+                "the image's archive is damaged: the kernel could not unpack all of it, see its messages");
+  }
+  TRY(load_modules(folder));
+  TRY(name_machine(options.hostname));
+  TRY(raise_loopback());
+  TRY(set_environment(options.environment));
+  // It holds the token.
+  TRY(remove_folder(folder));
+  return make_root_read_only();
+}
+
+static Result<> serve(const std::string& folder) {
+  const std::string config = TRY(sys::read_file(folder + "/config"));
+  const Options options = TRY(parse_options_file(config));
+  TRY(set_up_machine(folder, options));
+  const auto front = TRY(Front::create({.workspace = options.workspace, .scope = Scope::machine}));
+  HostConnections connections(*front, TRY(listen_for_host(options.listen_at)));
+  TRY(connections.start());
+  TRY(register_with_host(options.register_at, options.listen_at.port, options.token));
+  front->serve();
+  power_off();
+}
+
+std::string guest_folder(const char* program) {
+  if (::getpid() != 1 || program == nullptr) return {};
+  const std::string path = program;
+  const size_t slash = path.rfind('/');
+  if (slash == std::string::npos || slash == 0) return {};
+  std::string folder = path.substr(0, slash);
+  return sys::exists(folder + "/config") ? folder : std::string();
+}
+
+void run_guest(const std::string& folder) {
+  // Where there is no console, nobody hears it.
+  std::fputs("lambdo-agent: started\n", stderr);
+  const Result<> served = serve(folder);
+  std::fprintf(stderr, "lambdo-agent: %s\n", served.error().message.c_str());
+  power_off();
+}
+
+}  // namespace lambdo::agent

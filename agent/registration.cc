@@ -1,0 +1,37 @@
+#include "agent/registration.h"
+
+#include "agent/rpc_client.h"
+#include "lambdo.pb.h"
+
+namespace lambdo::agent {
+
+namespace rpc = grpc_definitions;
+
+static constexpr long long kTimeout_ms = 10'000;
+
+static Result<std::string> introduce(const Address& host, uint32_t port, const std::string& token) {
+  Fd connection = TRY(connect_to_host(host));
+  const auto client = TRY(RpcClient::create(std::move(connection)));
+  rpc::RegisterRequest request;
+  request.set_port(port);
+  request.set_token(token);
+  rpc::RegisterResponse response;
+  TRY(client->call("/grpc_definitions.LambdoApiService/Register", request, response, kTimeout_ms));
+  if (response.response_case() != rpc::RegisterResponse::kId) {
+    return fail(Code::unavailable, response.error().empty() ? "the host gave no id" : response.error());
+  }
+  rpc::StatusMessage ready;
+  ready.set_id(response.id());
+  ready.set_code(rpc::READY);
+  rpc::Empty nothing;
+  TRY(client->call("/grpc_definitions.LambdoApiService/Status", ready, nothing, kTimeout_ms));
+  return response.id();
+}
+
+Result<std::string> register_with_host(const Address& host, uint32_t port, const std::string& token) {
+  auto id = introduce(host, port, token);
+  if (!id) return std::unexpected(std::move(id).error().with_context("registration failed"));
+  return id;
+}
+
+}  // namespace lambdo::agent

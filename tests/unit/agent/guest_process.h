@@ -1,0 +1,62 @@
+#pragma once
+
+#include <grpcpp/server.h>
+
+#include <condition_variable>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "agent_process.h"
+
+namespace lambdo::agent {
+
+/// The host's side: gives out ids and remembers who came.
+class ApiService final : public rpc::LambdoApiService::Service {
+ public:
+  grpc::Status Register(grpc::ServerContext*, const rpc::RegisterRequest* request,
+                        rpc::RegisterResponse* response) override;
+  grpc::Status Status(grpc::ServerContext*, const rpc::StatusMessage* message, rpc::Empty*) override;
+
+  /// False where nobody became ready within 10 s.
+  bool wait_ready();
+
+  std::string refusal;  ///< where not empty, what registering answers
+  std::string token;
+  std::string ready_id;
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  bool ready_ = false;
+};
+
+/// The real agent as the init of a "machine" made of namespaces, which shares the kernel of this one: all but
+/// vsock and modules. Needs root.
+class GuestProcess {
+ public:
+  /// Files of the agent's folder besides `init`: name and content. `config` gets the sockets added.
+  using Files = std::vector<std::pair<std::string, std::string>>;
+
+  static bool possible();
+
+  explicit GuestProcess(const Files& files, ApiService* api = nullptr);
+  GuestProcess(const GuestProcess&) = delete;
+  GuestProcess& operator=(const GuestProcess&) = delete;
+  ~GuestProcess();
+
+  /// A new connection of the host.
+  std::unique_ptr<rpc::LambdoAgentService::Stub> dial();
+  /// As waitpid() gives it; -1 where it still runs after 10 s. 128 + SIGINT tells of a power-off
+  /// (reboot(2), "Behavior inside PID namespaces").
+  int wait();
+  std::string console();
+
+ private:
+  std::string tree_;
+  pid_t pid_ = -1;
+  std::unique_ptr<grpc::Server> server_;
+};
+
+}  // namespace lambdo::agent

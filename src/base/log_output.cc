@@ -13,7 +13,7 @@
 
 namespace lambdo::log {
 
-Output::Output(int fd) : fd_(fd) {
+Output::Output(int fd) : fd_(fd), owner_(::getpid()) {
   struct stat status{};
   if (::fstat(fd, &status) < 0) return;
   if (S_ISSOCK(status.st_mode)) kind_ = Kind::socket;
@@ -23,6 +23,15 @@ Output::Output(int fd) : fd_(fd) {
   const std::string path = "/proc/self/fd/" + std::to_string(fd);
   own_ = Fd(::open(path.c_str(), O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC));
   if (own_.valid()) kind_ = Kind::own;
+}
+
+Output::~Output() {
+  if (forked()) static_cast<void>(own_.release());
+}
+
+/// A child that closes what it does not know, as the launcher does, has something else under that number.
+bool Output::forked() const {
+  return ::getpid() != owner_;
 }
 
 static ssize_t write_when_ready(int fd, std::string_view text) {
@@ -35,10 +44,11 @@ static ssize_t write_when_ready(int fd, std::string_view text) {
 /// How much was taken. What cannot be written, for whatever reason, is nobody's to be told.
 size_t Output::write_some(std::string_view text) {
   size_t done = 0;
+  const Kind kind = kind_ == Kind::own && forked() ? Kind::polled : kind_;
   while (done < text.size()) {
     const std::string_view left = text.substr(done);
     ssize_t count = 0;
-    switch (kind_) {
+    switch (kind) {
       case Kind::file:
         count = ::write(fd_, left.data(), left.size());
         break;

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <sys/types.h>
+
 #include <cstddef>
 #include <string>
 #include <string_view>
@@ -14,6 +16,9 @@ class Output {
  public:
   /// `fd` stays open as long as this lives, and keeps its flags: other processes share them.
   explicit Output(int fd);
+  Output(const Output&) = delete;
+  Output& operator=(const Output&) = delete;
+  ~Output();
 
   /// False where nothing of the line was taken. A line that was taken in part is finished before the next
   /// one.
@@ -28,10 +33,12 @@ class Output {
   };
 
   size_t write_some(std::string_view text);
+  [[nodiscard]] bool forked() const;
 
   int fd_;
   Kind kind_ = Kind::file;
   Fd own_;
+  pid_t owner_;  ///< the process in which `own_` is ours
   std::string unfinished_;
 };
 

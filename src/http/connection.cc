@@ -251,6 +251,8 @@ Task<bool> Connection::answer_request() {
     sent = co_await send(output_);
   }
   receiver_.cancel_when_gone(nullptr);
+  // A piece of a stream may have made it large, and an idle connection should hold little.
+  if (output_.capacity() > 2 * kMaxCopiedBodyBytes) std::string().swap(output_);
   response_share_.release();
   // What the client sent meanwhile would make the kernel answer the close with a reset.
   linger_ = !keep && !receiver_.data().empty();

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -177,6 +178,32 @@ TEST_CASE("a line that is longer than a pipe has room for is finished when it is
   CHECK(text.contains("text=\"" + std::string(10'000, 'x') + "\"\n"));
   CHECK(text.ends_with(" info short\n"));
   CHECK(text.contains("lines were dropped"));
+}
+
+/// Whether a file that the child opens, under whatever number, stays empty while it logs.
+static bool logs_past_own_files(int log_fd) {
+  ::close_range(3, static_cast<unsigned>(log_fd) - 1, 0);
+  ::close_range(static_cast<unsigned>(log_fd) + 1, ~0U, 0);
+  std::vector<Fd> files;
+  for (int i = 0; i < 16; ++i) files.push_back(sys::memfd("own").value());
+  log::info("from the child");
+  return std::ranges::all_of(files, [](const Fd& file) { return ::lseek(file.get(), 0, SEEK_END) == 0; });
+}
+
+TEST_CASE("a forked process that closes all it does not know logs to the same place, and nowhere else") {
+  const auto [reader, writer] = sys::pipe().value();
+  log::direct_to(writer.get());
+  log::info("from the parent");
+  const pid_t child = ::fork();
+  REQUIRE_GE(child, 0);
+  if (child == 0) ::_exit(logs_past_own_files(writer.get()) ? 0 : 1);
+  int status = -1;
+  ::waitpid(child, &status, 0);
+  log::direct_to(STDERR_FILENO);
+  CHECK_EQ(status, 0);
+  const std::string text = drained(reader.get());
+  CHECK(text.contains("from the parent\n"));
+  CHECK(text.ends_with("from the child\n"));
 }
 
 TEST_CASE("a log that nobody can read any more is no error") {

@@ -74,6 +74,11 @@ static Result<> set_up_machine(const std::string& folder, const Options& options
   return make_root_read_only();
 }
 
+/// The host names the folder after the guest: /.lambdo-TOKEN.
+static std::string token_of(const std::string& folder) {
+  return folder.substr(folder.rfind('-') + 1);
+}
+
 static Result<> serve(const std::string& folder) {
   const std::string config = TRY(sys::read_file(folder + "/config"));
   const Options options = TRY(parse_options_file(config));
@@ -81,7 +86,8 @@ static Result<> serve(const std::string& folder) {
   const auto front = TRY(Front::create({.workspace = options.workspace, .scope = Scope::machine}));
   HostConnections connections(*front, TRY(listen_for_host(options.listen_at)));
   TRY(connections.start());
-  TRY(register_with_host(options.register_at, options.listen_at.port, options.token));
+  const std::string token = options.token.empty() ? token_of(folder) : options.token;
+  TRY(register_with_host(options.register_at, options.listen_at.port, token));
   front->serve();
   power_off();
 }

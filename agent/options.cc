@@ -23,7 +23,8 @@ const char* const kUsage =
     "\n"
     "  --register-port N   vsock port of the host's LambdoApiService (default 50051), or unix:PATH\n"
     "  --listen-port N     vsock port to serve LambdoAgentService on (default 50051), or unix:PATH\n"
-    "  --token TEXT        what the host knows the guest by\n"
+    "  --token TEXT        what the host knows the guest by (default: the end of the folder's name, from '-' "
+    "on)\n"
     "  --hostname NAME     the machine's name (default lambdo)\n"
     "  --disk-mb N         size of the workspace and of each temporary folder, in MiB (default 64)\n"
     "  --environment N=V   a variable of the steps; may be given several times\n";

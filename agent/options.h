@@ -19,7 +19,7 @@ struct Options {
   // Of a machine's init only.
   Address register_at = {.port = 50051};  ///< the host's LambdoApiService
   Address listen_at = {.port = 50051};    ///< where we serve LambdoAgentService
-  std::string token;                      ///< sent when registering
+  std::string token;  ///< sent when registering; empty: the end of our folder's name, behind its last '-'
   std::string hostname = "lambdo";
   uint64_t disk_mb = 64;                 ///< of the workspace and of each temporary folder
   std::vector<std::string> environment;  ///< NAME=value, of the steps

@@ -62,8 +62,16 @@ Result<SealedFile> seal_file(const std::string& path) {
 }
 
 /// The agent's options, one a line (agent/options.h).
-std::string agent_config(const Language& language) {
+Result<std::string> agent_config(const Language& language) {
   std::string text;
+  for (const auto& [name, value] : language.environment) {
+    if (value.contains('\n')) {
+      return fail(Code::invalid_argument, "environment." + name +
+                                              ": has a line break, which the kvm engine " +
+                                              "cannot pass on; set it in the step's command");
+    }
+    text += "--environment=" + name + "=" + value + "\n";
+  }
   text += "--register-port=" + std::to_string(kRegistrationPort) + "\n";
   text += "--listen-port=" + std::to_string(kAgentPort) + "\n";
   text += "--disk-mb=" + std::to_string(language.limits.disk_mb) + "\n";
@@ -85,7 +93,7 @@ Result<KvmLanguage> load_language(const SharedFiles& shared, const Language& lan
   auto image = seal_file(language.initramfs);
   if (!image) return std::unexpected(std::move(image).error().with_context("initramfs"));
   const std::span<const std::byte> bytes = image->mapping.bytes();
-  const std::string config = agent_config(language);
+  const std::string config = TRY(agent_config(language));
   auto archive = kvm::BootArchive::create(
       {.agent = std::as_bytes(std::span(shared.agent)), .modules = shared.modules, .config = config}, bytes);
   if (!archive) {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <mutex>
@@ -14,7 +15,7 @@ class Console {
  public:
   static constexpr size_t kDefaultBytes = 64 << 10;
 
-  explicit Console(size_t max_bytes = kDefaultBytes) : max_bytes_(max_bytes) {}
+  explicit Console(size_t max_bytes = kDefaultBytes) : max_bytes_(std::max<size_t>(max_bytes, 1)) {}
 
   void append(char byte);
   /// At most max_bytes, oldest first.

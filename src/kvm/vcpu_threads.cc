@@ -8,7 +8,9 @@
 namespace lambdo::kvm {
 
 int VcpuThreads::kick_signal() {
-  return SIGRTMIN + 1;
+  // A standard signal and no real-time one: those are queued, and tgkill(2) is refused where the user's queue
+  // is full (RLIMIT_SIGPENDING), which anybody under the same user can bring about.
+  return SIGUSR1;
 }
 
 VcpuThreads::VcpuThreads(reactor::Reactor& reactor) : reactor_(&reactor) {

@@ -36,7 +36,12 @@ Vm::Vm(reactor::Reactor& reactor, VcpuThreads& threads, VmConfig config)
       scope_(reactor),
       decided_(reactor),
       ended_(reactor),
-      gone_(reactor) {}
+      gone_(reactor) {
+  // Here, because devices are the reactor's.
+  for (const virtio::Device* device : config_.devices) {
+    queue_counts_.push_back(static_cast<uint16_t>(device->queue_max_sizes().size()));
+  }
+}
 
 Vm::~Vm() {
   CHECK(machine_ == nullptr);
@@ -84,17 +89,13 @@ void Vm::own_machine() {
 }
 
 Result<> Vm::build_machine() {
-  std::vector<uint16_t> queue_counts;
-  for (const virtio::Device* device : config_.devices) {
-    queue_counts.push_back(static_cast<uint16_t>(device->queue_max_sizes().size()));
-  }
   machine_ = TRY(Machine::create({.ram_bytes = config_.ram_bytes,
                                   .vcpu_count = config_.vcpu_count,
                                   .kernel = config_.kernel.get(),
                                   .initrd = config_.initrd.get(),
                                   .token = config_.token ? &*config_.token : nullptr,
                                   .command_line = config_.command_line,
-                                  .queue_counts = queue_counts}));
+                                  .queue_counts = queue_counts_}));
   serial_.emplace(console_, machine_->serial_interrupt());
   timings_.machine = machine_->timings();
   const MachineTimings& took = timings_.machine;
@@ -109,6 +110,7 @@ Result<> Vm::start_secondary_vcpus() {
     auto started = threads_.run([this, index] { run_vcpu(index); });
     if (started) continue;
     end({.end = VmEnd::failed, .detail = started.error().message});
+    // This and the following ones, and vCPU 0, never run.
     for (uint32_t missing = index; missing <= config_.vcpu_count; ++missing) vcpu_stopped();
     await_vcpus();
     return started;

@@ -88,19 +88,17 @@ Result<> Vsock::activate(const virtio::ActivationContext& context) {
   is_starved_ = false;
   // A guest that goes on from a snapshot believes in connections that are gone (virtio 1.2, 5.10.6.7).
   if (context.restored) transport_reset_due_ = true;
+  is_held_back_ = transport_reset_due_;
   return {};
 }
 
 Result<Work> Vsock::queue_notified(uint16_t index) {
   CHECK(context_.has_value() && index < context_->queues.size());
   Work work = Work::drained;
-  if (index == kEventQueue) {
-    TRY(give_events());
-  } else {
-    if (index == kTxQueue) work = TRY(take_packets());
-    if (index == kRxQueue) is_starved_ = false;
-    if (TRY(give_packets()) == Work::more) work = Work::more;
-  }
+  if (index == kEventQueue) TRY(give_events());
+  if (index == kTxQueue) work = TRY(take_packets());
+  if (index == kRxQueue) is_starved_ = false;
+  if (TRY(give_packets()) == Work::more) work = Work::more;
   signal();
   return work;
 }
@@ -115,6 +113,7 @@ void Vsock::reset() {
   context_.reset();
   refusal_count_ = 0;
   transport_reset_due_ = false;
+  is_held_back_ = false;
   while (!streams_.empty()) detach(*streams_.begin()->second);
 }
 
@@ -189,7 +188,7 @@ Task<> Vsock::stop() {
 Vsock::State Vsock::save() const {
   return {.guest_cid = options_.guest_cid,
           .next_host_port = next_host_port_,
-          .transport_reset_due = transport_reset_due_};
+          .transport_reset_due = transport_reset_due_ || is_held_back_};
 }
 
 Result<> Vsock::restore(const State& saved) {

@@ -89,7 +89,8 @@ class Vsock final : public virtio::Device, private StreamOwner {
 
   [[nodiscard]] State save() const;
   /// Into a device that has no connections. invalid_argument where the state is not of a device with these
-  /// options. Connections do not survive: the guest is told by VIRTIO_VSOCK_EVENT_TRANSPORT_RESET.
+  /// options. Connections do not survive: the guest is told by VIRTIO_VSOCK_EVENT_TRANSPORT_RESET, and
+  /// packets for it, those of connect() among them, wait until it has seen that.
   Result<> restore(const State& saved);
 
   [[nodiscard]] uint32_t type() const override { return 19; }
@@ -131,6 +132,7 @@ class Vsock final : public virtio::Device, private StreamOwner {
   Result<size_t> give_data(Stream& stream, const virtio::DescriptorChain& chain);
   Result<size_t> push(const virtio::DescriptorChain& chain, const Header& header);
   Result<> give_events();
+  Result<size_t> count_event_chains();
 
   // device.cc: streams and the loop.
   void stream_ready(Stream& stream) override;
@@ -141,7 +143,9 @@ class Vsock final : public virtio::Device, private StreamOwner {
   void reset_connection(Stream& stream);
   void end_dial(Stream& stream, bool established);
   void handle_ready();
-  [[nodiscard]] bool has_packets() const { return refusal_count_ > 0 || !sending_.empty(); }
+  [[nodiscard]] bool has_packets() const {
+    return !is_held_back_ && (refusal_count_ > 0 || !sending_.empty());
+  }
   void signal();
   void wake();
   reactor::Task<> serve();
@@ -160,6 +164,10 @@ class Vsock final : public virtio::Device, private StreamOwner {
   size_t refusal_count_ = 0;
   uint32_t next_host_port_;
   bool transport_reset_due_ = false;
+  // After a restore, until the driver has dealt with the event: it then drops every connection it knows, and
+  // one that was made before would be among them.
+  bool is_held_back_ = false;
+  size_t event_chains_ = 0;  // that were left when the event was given
   bool is_starved_ = false;  // of receive buffers
   bool is_stopping_ = false;
   bool is_serving_ = false;

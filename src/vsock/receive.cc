@@ -82,20 +82,44 @@ Result<size_t> Vsock::push(const DescriptorChain& chain, const Header& header) {
   return header.len_bytes;
 }
 
+/// How many chains the driver has on offer for events; whatever it adds from now on, it notifies.
+Result<size_t> Vsock::count_event_chains() {
+  virtio::Queue& events = queue(kEventQueue);
+  size_t count = 0;
+  // The wish to be notified is about the chain after the last one popped.
+  for (bool more = true; more && count < events.state().size;) {
+    if (TRY(events.pop())) {
+      ++count;
+    } else {
+      more = events.enable_notifications();
+    }
+  }
+  for (size_t i = 0; i < count; ++i) events.unpop();
+  return count;
+}
+
 Result<> Vsock::give_events() {
   virtio::Queue& events = queue(kEventQueue);
   for (size_t i = 0; i < events.state().size && transport_reset_due_; ++i) {
     const auto chain = TRY(events.pop());
     if (!chain) {
-      if (!events.enable_notifications()) return {};
-      continue;
+      if (events.enable_notifications()) continue;
+      // Nowhere to say it: better to go on without than not at all.
+      is_held_back_ = false;
+      return {};
     }
     // VIRTIO_VSOCK_EVENT_TRANSPORT_RESET is 0 (virtio 1.2, 5.10.6.7).
     constexpr std::array<std::byte, 4> kTransportReset{};
     const size_t written_bytes = chain->copy_writable(0, kTransportReset);
+    // Before the driver can see the event: what it adds for it is beyond.
+    event_chains_ = TRY(count_event_chains());
     TRY(events.push_used(chain->head(), static_cast<uint32_t>(written_bytes)));
-    if (written_bytes == kTransportReset.size()) transport_reset_due_ = false;
+    if (written_bytes < kTransportReset.size()) continue;
+    transport_reset_due_ = false;
+    return {};
   }
+  // Linux offers the buffer of an event again when it has dealt with it.
+  if (is_held_back_ && !transport_reset_due_) is_held_back_ = TRY(count_event_chains()) <= event_chains_;
   return {};
 }
 

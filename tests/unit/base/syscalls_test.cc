@@ -7,11 +7,15 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <array>
 #include <cerrno>
 #include <csignal>
 #include <cstdlib>
 #include <filesystem>
+#include <optional>
 #include <stdexcept>
+#include <string_view>
+#include <vector>
 
 #include "base/mapping.h"
 
@@ -197,6 +201,32 @@ TEST_CASE("the clock goes forward") {
   const auto before = sys::monotonic_ns();
   CHECK_GT(before, 0);
   CHECK_GE(sys::monotonic_ns(), before);
+}
+
+TEST_CASE("sending and receiving in parts never wait, and tell nothing, the end and errors apart") {
+  auto [first, second] = sys::socketpair(SOCK_STREAM).value();
+  char text[] = "abcdef";
+  const std::array<iovec, 2> parts = {iovec{text, 2}, iovec{text + 2, 4}};
+  CHECK_FALSE(sys::receive_now(second.get(), parts).value().has_value());
+  CHECK_EQ(sys::send_now(first.get(), parts).value(), 6U);
+  std::array<char, 8> read{};
+  const std::array<iovec, 2> places = {iovec{&read[0], 1}, iovec{&read[1], 7}};
+  CHECK_EQ(sys::receive_now(second.get(), places).value(), 6U);
+  CHECK_EQ(std::string_view(read.data()), "abcdef");
+
+  std::vector<char> large(1 << 20);
+  const std::array<iovec, 1> much = {iovec{large.data(), large.size()}};
+  std::optional<size_t> sent;
+  do {
+    sent = sys::send_now(first.get(), much).value();
+  } while (sent);
+  first.reset();
+  std::optional<size_t> received;
+  do {
+    received = sys::receive_now(second.get(), much).value();
+    REQUIRE(received.has_value());
+  } while (*received > 0);
+  CHECK_EQ(sys::send_now(second.get(), parts).error().code, Code::closed);
 }
 
 }  // namespace lambdo

@@ -45,6 +45,25 @@ TEST_CASE("requests pass in order through many rounds of the 16-bit indices") {
   }
 }
 
+TEST_CASE("a chain that was put back is popped again, as it then is") {
+  const TestMemory memory({{0, kMemoryBytes}});
+  DriverQueue driver(memory, kBase, 4);
+  Queue queue = Queue::create(driver.state(), memory.guest()).value();
+  const uint16_t first = driver.add({{kData, 8, true}});
+  const uint16_t second = driver.add({{kData, 8, true}});
+  CHECK_EQ(queue.pop().value()->head(), first);
+  CHECK_EQ(queue.pop().value()->head(), second);
+  queue.unpop();
+  CHECK_EQ(queue.state().in_flight(), 1);
+  CHECK(queue.push_used(first, 8).has_value());
+  driver.set_descriptor(second, {kData, 4, Descriptor::kWrite, 0});
+  const auto again = queue.pop().value();
+  REQUIRE(again.has_value());
+  CHECK_EQ(again->head(), second);
+  CHECK_EQ(again->writable_bytes(), 4U);
+  CHECK_FALSE(queue.pop().value().has_value());
+}
+
 TEST_CASE("chains are given back in any order") {
   const TestMemory memory({{0, kMemoryBytes}});
   DriverQueue driver(memory, kBase, 4);

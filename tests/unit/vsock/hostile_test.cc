@@ -11,60 +11,62 @@ namespace lambdo::vsock::testing {
 /// What the device makes of a packet on an open connection.
 enum class Outcome { ignored, reset, kept };
 
+struct Row {
+  const char* what;
+  Op op;
+  uint32_t payload_bytes;
+  void (*change)(Header&);
+  Outcome outcome;
+};
+
+static constexpr Row kRows[] = {
+    {"valid data", Op::data, 5, [](Header&) {}, Outcome::kept},
+    {"empty data", Op::data, 0, [](Header&) {}, Outcome::kept},
+    {"payload beyond the length", Op::data, 50, [](Header& header) { header.len_bytes = 5; }, Outcome::kept},
+    {"length beyond the payload", Op::data, 5, [](Header& header) { header.len_bytes = 6; }, Outcome::reset},
+    {"length without payload", Op::credit_update, 0, [](Header& header) { header.len_bytes = 1; },
+     Outcome::reset},
+    {"longest length", Op::data, 5, [](Header& header) { header.len_bytes = UINT32_MAX; }, Outcome::reset},
+    {"another guest", Op::data, 5, [](Header& header) { header.src_cid = 9; }, Outcome::ignored},
+    {"another host", Op::data, 5, [](Header& header) { header.dst_cid = 1; }, Outcome::ignored},
+    {"no operation", Op::data, 5, [](Header& header) { header.op = 0; }, Outcome::reset},
+    {"unknown operation", Op::data, 5, [](Header& header) { header.op = 8; }, Outcome::reset},
+    {"second request", Op::request, 0, [](Header&) {}, Outcome::reset},
+    {"response to nothing", Op::response, 0, [](Header&) {}, Outcome::reset},
+    {"shutdown of nothing", Op::shutdown, 0, [](Header& header) { header.flags = 0xfffffffc; },
+     Outcome::kept},
+    {"flags on data", Op::data, 5, [](Header& header) { header.flags = UINT32_MAX; }, Outcome::kept},
+    {"no buffer", Op::credit_update, 0, [](Header& header) { header.buf_alloc = 0; }, Outcome::kept},
+    {"forwarded what never came", Op::credit_update, 0, [](Header& header) { header.fwd_cnt = 1U << 31; },
+     Outcome::kept},
+};
+
+/// Sends the packet of `row` on an open connection.
+static Task<> try_row(Guest& guest, const Row& row) {
+  const Fd socket = open_connection(guest, 1, 5);
+  const std::string payload(row.payload_bytes, 'x');
+  Header header = packet(row.op, 1, 5);
+  header.len_bytes = row.payload_bytes;
+  row.change(header);
+  guest.send(header, bytes_of(payload));
+  const auto answer = guest.take();
+  CHECK_EQ(answer.has_value(), row.outcome == Outcome::reset);
+  if (answer) CHECK(answer->is(Op::reset));
+  const bool kept_data = row.outcome == Outcome::kept && row.op == Op::data;
+  CHECK_EQ(read_now(socket).size(), kept_data ? header.len_bytes : 0);
+  CHECK_EQ(guest.has_failed(), false);
+  // Otherwise it goes on as if nothing had been.
+  if (row.outcome != Outcome::reset) {
+    guest.send(data_packet(1, 5, 2), bytes_of("ok"));
+    CHECK_EQ(read_now(socket), "ok");
+  }
+  co_return;
+}
+
 TEST_CASE("every field of a packet can be wrong on an open connection") {
-  struct Row {
-    const char* what;
-    Op op;
-    uint32_t payload_bytes;
-    void (*change)(Header&);
-    Outcome outcome;
-  };
-  static constexpr Row kRows[] = {
-      {"valid data", Op::data, 5, [](Header&) {}, Outcome::kept},
-      {"empty data", Op::data, 0, [](Header&) {}, Outcome::kept},
-      {"payload beyond the length", Op::data, 50, [](Header& header) { header.len_bytes = 5; },
-       Outcome::kept},
-      {"length beyond the payload", Op::data, 5, [](Header& header) { header.len_bytes = 6; },
-       Outcome::reset},
-      {"length without payload", Op::credit_update, 0, [](Header& header) { header.len_bytes = 1; },
-       Outcome::reset},
-      {"longest length", Op::data, 5, [](Header& header) { header.len_bytes = UINT32_MAX; }, Outcome::reset},
-      {"another guest", Op::data, 5, [](Header& header) { header.src_cid = 9; }, Outcome::ignored},
-      {"another host", Op::data, 5, [](Header& header) { header.dst_cid = 1; }, Outcome::ignored},
-      {"no operation", Op::data, 5, [](Header& header) { header.op = 0; }, Outcome::reset},
-      {"unknown operation", Op::data, 5, [](Header& header) { header.op = 8; }, Outcome::reset},
-      {"second request", Op::request, 0, [](Header&) {}, Outcome::reset},
-      {"response to nothing", Op::response, 0, [](Header&) {}, Outcome::reset},
-      {"shutdown of nothing", Op::shutdown, 0, [](Header& header) { header.flags = 0xfffffffc; },
-       Outcome::kept},
-      {"flags on data", Op::data, 5, [](Header& header) { header.flags = UINT32_MAX; }, Outcome::kept},
-      {"no buffer", Op::credit_update, 0, [](Header& header) { header.buf_alloc = 0; }, Outcome::kept},
-      {"forwarded what never came", Op::credit_update, 0, [](Header& header) { header.fwd_cnt = 1U << 31; },
-       Outcome::kept},
-  };
   for (const Row& row : kRows) {
     CAPTURE(row.what);
-    with_guest([&row](Reactor&, Guest& guest) -> Task<> {
-      const Row& mine = row;
-      const Fd socket = open_connection(guest, 1, 5);
-      const std::string payload(mine.payload_bytes, 'x');
-      Header header = packet(mine.op, 1, 5);
-      header.len_bytes = mine.payload_bytes;
-      mine.change(header);
-      guest.send(header, bytes_of(payload));
-      const auto answer = guest.take();
-      CHECK_EQ(answer.has_value(), mine.outcome == Outcome::reset);
-      if (answer) CHECK(answer->is(Op::reset));
-      const bool kept_data = mine.outcome == Outcome::kept && mine.op == Op::data;
-      CHECK_EQ(read_now(socket).size(), kept_data ? header.len_bytes : 0);
-      CHECK_EQ(guest.has_failed(), false);
-      // Otherwise it goes on as if nothing had been.
-      if (mine.outcome != Outcome::reset) {
-        guest.send(data_packet(1, 5, 2), bytes_of("ok"));
-        CHECK_EQ(read_now(socket), "ok");
-      }
-      co_return;
-    });
+    with_guest([&row](Reactor&, Guest& guest) { return try_row(guest, row); });
   }
 }
 

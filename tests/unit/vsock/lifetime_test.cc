@@ -80,40 +80,96 @@ TEST_CASE("stop ends what is under way, even where the host reads nothing") {
   guest.send(packet(Op::request, 9, 5));
 }
 
+/// A guest that was saved with a connection open, and goes on in another device.
+struct Restored {
+  explicit Restored(Reactor& loop, size_t event_buffers = 3) : reactor(loop), guest(loop), device(loop, {}) {
+    CHECK(guest.start());
+    guest.offer_receive(16);
+    for (size_t i = 0; i < event_buffers; ++i) guest.events.add({{0x9000 + 64 * i, 4, true}});
+    guest.mmio.notify(Vsock::kEventQueue);
+    const Fd socket = open_connection(guest, 1, 5);
+    CHECK_FALSE(guest.events.take_used().has_value());
+    const virtio::MmioState registers = guest.transport.save();
+    // Nothing that was popped is lost: 16 buffers, one of them used for the response.
+    CHECK_EQ(registers.queues[Vsock::kRxQueue].in_flight(), 0);
+    CHECK(device.restore(guest.device.save()).has_value());
+    CHECK(transport.restore(registers).has_value());
+  }
+  void resume() {
+    while (transport.has_work()) transport.resume();
+  }
+  void stop() {
+    reactor.run(device.stop());
+    reactor.run(guest.device.stop());
+  }
+
+  Reactor& reactor;
+  Guest guest;
+  Vsock device;
+  virtio::testing::RecordingHost host;
+  virtio::MmioTransport transport{device, guest.memory.guest(), host};
+};
+
 TEST_CASE("a restored guest is told that its connections are gone, and listeners stay") {
   auto reactor = Reactor::create();
   REQUIRE(reactor.has_value());
-  Guest guest(**reactor);
-  REQUIRE(guest.start());
-  guest.offer_receive(16);
-  for (int i = 0; i < 3; ++i) guest.events.add({{0x9000 + 64 * static_cast<uint64_t>(i), 4, true}});
-  guest.mmio.notify(Vsock::kEventQueue);
-  const Fd socket = open_connection(guest, 1, 5);
-  CHECK_FALSE(guest.events.take_used().has_value());
-  const Vsock::State state = guest.device.save();
-  const virtio::MmioState registers = guest.transport.save();
-  // Nothing that was popped is lost: 16 buffers, one of them used for the response.
-  CHECK_EQ(registers.queues[Vsock::kRxQueue].in_flight(), 0);
-
-  Vsock device(**reactor, {});
-  virtio::testing::RecordingHost host;
-  virtio::MmioTransport transport(device, guest.memory.guest(), host);
-  REQUIRE(device.restore(state).has_value());
-  REQUIRE(transport.restore(registers).has_value());
+  Restored restored(**reactor);
   int accepted = 0;
-  device.listen(5, [&](Fd, uint32_t) { ++accepted; });
-  while (transport.has_work()) transport.resume();
-  const auto event = guest.events.take_used();
+  restored.device.listen(5, [&](Fd, uint32_t) { ++accepted; });
+  restored.resume();
+  const auto event = restored.guest.events.take_used();
   REQUIRE(event.has_value());
   CHECK_EQ(event->len_bytes, 4U);
-  CHECK_FALSE(guest.events.take_used().has_value());
-  CHECK_GE(host.interrupts, 1);
-  guest.put(packet(Op::request, 2, 5), {});
-  transport.notify(Vsock::kTxQueue);
+  CHECK_FALSE(restored.guest.events.take_used().has_value());
+  CHECK_GE(restored.host.interrupts, 1);
+  restored.guest.put(packet(Op::request, 2, 5), {});
+  restored.transport.notify(Vsock::kTxQueue);
   CHECK_EQ(accepted, 1);
-  CHECK_EQ(device.connections(), 1U);
-  (*reactor)->run(device.stop());
-  (*reactor)->run(guest.device.stop());
+  CHECK_EQ(restored.device.connections(), 1U);
+  restored.stop();
+}
+
+TEST_CASE("packets for a restored guest wait until it has dealt with the event") {
+  auto reactor = Reactor::create();
+  REQUIRE(reactor.has_value());
+  Restored restored(**reactor);
+  const auto answer_of = [&] { return restored.guest.take(); };
+  restored.guest.put(packet(Op::data, 1, 5), {});
+  restored.transport.notify(Vsock::kTxQueue);
+  CHECK_FALSE(answer_of().has_value());
+  restored.resume();
+  restored.transport.notify(Vsock::kRxQueue);
+  restored.transport.notify(Vsock::kEventQueue);
+  CHECK_FALSE(answer_of().has_value());
+  // A snapshot from now has to tell it again.
+  CHECK(restored.device.save().transport_reset_due);
+
+  REQUIRE(restored.guest.events.take_used().has_value());
+  restored.guest.events.add({{0x9000, 4, true}});
+  // The driver with event indices notifies only where the device wants it for just this entry.
+  CHECK_EQ(restored.guest.events.avail_event(), 3);
+  restored.transport.notify(Vsock::kEventQueue);
+  const auto answer = answer_of();
+  REQUIRE(answer.has_value());
+  CHECK(answer->is(Op::reset));
+  CHECK_FALSE(restored.device.save().transport_reset_due);
+  restored.stop();
+}
+
+TEST_CASE("a restored guest without a buffer for the event goes on, and is told once it has one") {
+  auto reactor = Reactor::create();
+  REQUIRE(reactor.has_value());
+  Restored restored(**reactor, 0);
+  restored.resume();
+  restored.guest.put(packet(Op::data, 1, 5), {});
+  restored.transport.notify(Vsock::kTxQueue);
+  CHECK(restored.guest.take().has_value());
+  restored.guest.events.add({{0x9000, 3, true}});
+  restored.guest.events.add({{0x9000, 4, true}});
+  restored.transport.notify(Vsock::kEventQueue);
+  CHECK_EQ(restored.guest.events.take_used()->len_bytes, 3U);
+  CHECK_EQ(restored.guest.events.take_used()->len_bytes, 4U);
+  restored.stop();
 }
 
 TEST_CASE("a state of another guest is refused") {

@@ -2,6 +2,7 @@
 
 #include <sys/epoll.h>
 #include <sys/reboot.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <cstdio>
@@ -58,6 +59,13 @@ class HostConnections {
   std::unique_ptr<RpcServer> server_;
 };
 
+/// As the namespace engine's guests have them.
+static Result<> limit_descriptors() {
+  const rlimit files{.rlim_cur = 1024, .rlim_max = 16384};
+  if (::setrlimit(RLIMIT_NOFILE, &files) < 0) return fail_errno("RLIMIT_NOFILE");
+  return {};
+}
+
 static Result<> set_up_machine(const std::string& folder, const Options& options) {
   TRY(mount_all(guest_mounts(options.workspace, options.disk_mb)));
   TRY(prepare_descriptors("/dev/console"));
@@ -68,6 +76,7 @@ static Result<> set_up_machine(const std::string& folder, const Options& options
   TRY(load_modules(folder));
   TRY(name_machine(options.hostname));
   TRY(raise_loopback());
+  TRY(limit_descriptors());
   TRY(set_environment(options.environment));
   // It holds the token.
   TRY(remove_folder(folder));

@@ -9,7 +9,7 @@
 
 namespace lambdo::agent {
 
-static constexpr size_t kIncomingBytes = 16 << 10;
+static constexpr size_t kIncomingBytes = 64 << 10;
 /// Frames are gathered into writes of about this size; a frame has 16 KiB at most.
 static constexpr size_t kOutgoingBytes = 64 << 10;
 static constexpr uint32_t kMaxStreams = 16;
@@ -28,7 +28,9 @@ static std::unexpected<Error> fail_http2(std::string_view what, ssize_t error) {
 }
 
 Http2Connection::Http2Connection(Fd socket, Session session)
-    : socket_(std::move(socket)), session_(std::move(session)), incoming_(kIncomingBytes) {}
+    : socket_(std::move(socket)),
+      session_(std::move(session)),
+      incoming_(std::make_unique_for_overwrite<char[]>(kIncomingBytes)) {}
 
 Result<Http2Connection> Http2Connection::create(Fd socket, Side side, const Http2Callbacks& callbacks,
                                                 void* user_data) {
@@ -62,12 +64,12 @@ Result<Http2Connection> Http2Connection::create(Fd socket, Side side, const Http
 }
 
 Result<> Http2Connection::receive() {
-  const ssize_t count = ::recv(socket_.get(), incoming_.data(), incoming_.size(), 0);
+  const ssize_t count = ::recv(socket_.get(), incoming_.get(), kIncomingBytes, 0);
   if (count < 0 && (errno == EINTR || errno == EAGAIN)) return {};
   if (count < 0) return fail_errno("recv");
   if (count == 0) return fail(Code::closed, "the peer closed the connection");
   const ssize_t taken = ::nghttp2_session_mem_recv(
-      session_.get(), reinterpret_cast<const uint8_t*>(incoming_.data()), static_cast<size_t>(count));
+      session_.get(), reinterpret_cast<const uint8_t*>(incoming_.get()), static_cast<size_t>(count));
   if (taken < 0) return fail_http2("HTTP/2", taken);
   return {};
 }

@@ -54,7 +54,7 @@ class Http2Connection {
 
   Fd socket_;
   Session session_;
-  std::vector<char> incoming_;
+  std::unique_ptr<char[]> incoming_;  ///< kIncomingBytes, touched as far as they are used
   std::vector<char> outgoing_;
   size_t sent_ = 0;  ///< of `outgoing_`
 };

@@ -31,6 +31,7 @@ Supervisor::Supervisor(EventLoop& loop, Fd control, Fd watchdog, pid_t executor,
       watchdog_(std::move(watchdog)),
       processes_(scope),
       scope_(scope),
+      buffer_(std::make_unique_for_overwrite<char[]>(kBufferBytes)),
       executor_(executor) {}
 
 Result<std::unique_ptr<Supervisor>> Supervisor::create(EventLoop& loop, Fd control, pid_t executor,
@@ -120,8 +121,7 @@ void Supervisor::on_watchdog() {
 
 bool Supervisor::read_some(Stream& stream) {
   if (!stream.pipe.valid()) return false;
-  buffer_.resize(kBufferBytes);
-  const ssize_t count = ::read(stream.pipe.get(), buffer_.data(), buffer_.size());
+  const ssize_t count = ::read(stream.pipe.get(), buffer_.get(), kBufferBytes);
   if (count < 0) return errno == EINTR;
   if (count == 0) {
     close(stream);
@@ -130,7 +130,7 @@ bool Supervisor::read_some(Stream& stream) {
   const auto got = static_cast<size_t>(count);
   const size_t room = std::min(stream.max_bytes - stream.captured.bytes.size(), kMaxKeptBytes - kept_bytes_);
   const size_t kept = std::min(got, room);
-  stream.captured.bytes.append(buffer_.data(), kept);
+  stream.captured.bytes.append(buffer_.get(), kept);
   stream.captured.truncated |= kept < got;
   kept_bytes_ += kept;
   return true;

@@ -95,8 +95,8 @@ class Supervisor {
   Fd watchdog_;
   Processes processes_;
   Scope scope_;
-  std::vector<char> buffer_;
-  pid_t executor_;  ///< -1 once reaped
+  std::unique_ptr<char[]> buffer_;  ///< kBufferBytes, touched as far as they are used
+  pid_t executor_;                  ///< -1 once reaped
   std::vector<Step> steps_;
   size_t finished_ = 0;  ///< steps that have ended
   size_t kept_bytes_ = 0;

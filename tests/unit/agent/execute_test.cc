@@ -1,4 +1,8 @@
+#include <fcntl.h>
+
+#include <chrono>
 #include <string>
+#include <thread>
 
 #include "agent_process.h"
 #include "base/syscalls.h"
@@ -37,6 +41,22 @@ TEST_CASE("the agent is ready, runs one request, and refuses a second") {
   grpc::ClientContext second_context;
   REQUIRE(agent.stub().Status(&second_context, {}, &message).ok());
   CHECK_EQ(message.id(), "run-7");
+}
+
+TEST_CASE("the agent says that it is ready while a run goes on") {
+  AgentProcess agent;
+  AgentProcess::Answer answer;
+  std::thread call([&] { answer = agent.execute("while ! [ -e go ]; do sleep 0.01; done; echo went"); });
+  rpc::StatusMessage message;
+  while (message.id().empty()) {
+    grpc::ClientContext context;
+    REQUIRE(agent.stub().Status(&context, {}, &message).ok());
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+  CHECK_EQ(message.code(), rpc::READY);
+  CHECK(sys::open(agent.workspace() + "/go", O_CREAT | O_WRONLY, 0600));
+  call.join();
+  CHECK_EQ(answer.response.steps(0).stdout(), "went\n");
 }
 
 TEST_CASE("files of all kinds are there, and steps start in the workspace") {

@@ -54,7 +54,8 @@ TEST_CASE("a machine's init sets it up, registers, runs steps without rights, an
        "env | grep -E '^(GREETING|PATH|HOME|TERM)=' | sort; pwd; cat file; echo more >>file && echo mine;"
        "ls -d /.lambdo* 2>&1; stat -f -c '%s %b' . /tmp /dev/shm; (: >/x) 2>/dev/null || echo no root;"
        ": >/tmp/x && : >/dev/shm/x && echo scratch; cat </dev/fd/0;"
-       "kill -9 1 2>/dev/null || echo no init; kill -9 $PPID 2>/dev/null || echo no executor;"
+       "echo open >/dev/stderr; ulimit -n; kill -9 1 2>/dev/null || echo no init; kill -9 $PPID 2>/dev/null "
+       "|| echo no executor;"
        "cat /proc/1/environ 2>/dev/null || echo no trace; grep -o '^0::/lambdo-steps' /proc/self/cgroup"});
   add_file(request, "file", "content\n");
   request.set_input("input\n");
@@ -63,8 +64,8 @@ TEST_CASE("a machine's init sets it up, registers, runs steps without rights, an
            "\nCapPrm:\t0000000000000000\nCapEff:\t0000000000000000\nNoNewPrivs:\t1\nmachine\n"
            "0x9\n1000\nGREETING=a b\nPATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\n"
            "/workspace\ncontent\nmine\nls: cannot access '/.lambdo*': No such file or directory\n"
-           "4096 2048\n4096 2048\n4096 2048\nno root\nscratch\ninput\nno init\nno executor\nno "
-           "trace\n0::/lambdo-steps\n");
+           "4096 2048\n4096 2048\n4096 2048\nno root\nscratch\ninput\n1024\n"
+           "no init\nno executor\nno trace\n0::/lambdo-steps\nopen\n");
   CHECK(power_off(*stub));
   CHECK_EQ(WEXITSTATUS(guest.wait()), kPoweredOff);
   CHECK_EQ(guest.console(), "lambdo-agent: started\n");

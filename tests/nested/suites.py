@@ -8,7 +8,7 @@ def suites(build, kernel):
         NestedTest("kvm-unit", f"{build}/tests/unit/kvm/kvm_test", files=(f"{build}/tests/unit/kvm/kvm_test",)),
         NestedTest("kvm-probe", f"tests/nested/probe_is_usable.sh {build}/tests/unit/kvm/kvm_test",
                    files=(f"{build}/tests/unit/kvm/kvm_test",)),
-        NestedTest("vm-boot", f"{build}/tests/nested/vm_boot_test", timeout_s=600,
+        NestedTest("vm-boot", f"{build}/tests/nested/vm_boot_test", timeout_s=900,
                    files=(f"{build}/tests/nested/vm_boot_test", f"{build}/tests/nested/boot_init", f"{kernel}/vmlinux")),
         NestedTest("qemu-microvm", f"tests/nested/qemu_microvm.sh {kernel}/vmlinux", files=(f"{kernel}/vmlinux",)),
     ]

@@ -1,5 +1,7 @@
 #include "kvm/vcpu_threads.h"
 
+#include <sys/resource.h>
+
 #include <csignal>
 #include <utility>
 
@@ -98,6 +100,8 @@ void* VcpuThreads::enter(void* self) {
   sigemptyset(&kick);
   sigaddset(&kick, kick_signal());
   ::pthread_sigmask(SIG_UNBLOCK, &kick, nullptr);
+  // The server's thread may have raised its priority, and ours is inherited from it: guests get none of that.
+  if (::getpriority(PRIO_PROCESS, 0) < 0) ::setpriority(PRIO_PROCESS, 0, 0);
   static_cast<VcpuThreads*>(self)->work();
   return nullptr;
 }

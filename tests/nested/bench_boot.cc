@@ -24,7 +24,7 @@ namespace lambdo::kvm {
 namespace {
 
 constexpr std::string_view kWord = "init: it speaks";
-constexpr int64_t kLimitNs = 60'000'000'000;
+constexpr int64_t kLimitNs = 300'000'000'000;
 
 double to_ms(int64_t duration_ns) {
   return static_cast<double>(duration_ns) / 1e6;
@@ -101,7 +101,7 @@ std::vector<std::string> qemu_command(const std::string& machine, const VmConfig
                                       const std::string& initrd_path) {
   return {"timeout",
           "--signal=KILL",
-          "60",
+          "300",
           "qemu-system-x86_64",
           "-M",
           machine,

@@ -8,7 +8,7 @@ def suites(build, kernel):
         NestedTest("kvm-unit", f"{build}/tests/unit/kvm/kvm_test", files=(f"{build}/tests/unit/kvm/kvm_test",)),
         NestedTest("kvm-probe", f"tests/nested/probe_is_usable.sh {build}/tests/unit/kvm/kvm_test",
                    files=(f"{build}/tests/unit/kvm/kvm_test",)),
-        NestedTest("vm-boot", f"{build}/tests/nested/vm_boot_test", timeout_s=600,
+        NestedTest("vm-boot", f"{build}/tests/nested/vm_boot_test", timeout_s=900,
                    files=(f"{build}/tests/nested/vm_boot_test", f"{build}/tests/nested/boot_init", f"{kernel}/vmlinux")),
         # The engine, through POST /run.
         NestedTest("kvm-engine", "python3 -m pytest tests/nested/engine -p no:cacheprovider -q -x --tb=short -rfEs",

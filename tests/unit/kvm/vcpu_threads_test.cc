@@ -2,10 +2,9 @@
 
 #include <sys/resource.h>
 
-#include <atomic>
 #include <csignal>
 #include <latch>
-#include <set>
+#include <thread>
 
 #include "test.h"
 
@@ -56,6 +55,25 @@ TEST_CASE("the threads take no signal but the kick") {
     CHECK_EQ(sigismember(&mask, signal), 1);
   }
   CHECK_EQ(sigismember(&mask, VcpuThreads::kick_signal()), 0);
+}
+
+TEST_CASE("the threads run guests at normal priority, whatever that of the thread that starts them") {
+  const auto reactor = reactor::Reactor::create().value();
+  VcpuThreads threads(*reactor);
+  const int before = ::getpriority(PRIO_PROCESS, 0);
+  if (::setpriority(PRIO_PROCESS, 0, -5) != 0) {
+    MESSAGE("SKIPPED: raising the priority needs a privilege that this process lacks");
+    return;
+  }
+  int priority = -1;
+  std::latch done(1);
+  REQUIRE(threads.run([&] {
+    priority = ::getpriority(PRIO_PROCESS, 0);
+    done.count_down();
+  }));
+  done.wait();
+  ::setpriority(PRIO_PROCESS, 0, before);
+  CHECK_EQ(priority, 0);
 }
 
 }  // namespace lambdo::kvm

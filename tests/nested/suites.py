@@ -8,5 +8,8 @@ def suites(build, kernel):
         NestedTest("kvm-unit", f"{build}/tests/unit/kvm/kvm_test", files=(f"{build}/tests/unit/kvm/kvm_test",)),
         NestedTest("kvm-probe", f"tests/nested/probe_is_usable.sh {build}/tests/unit/kvm/kvm_test",
                    files=(f"{build}/tests/unit/kvm/kvm_test",)),
+        NestedTest("agent-machine", "[ -e /dev/vhost-vsock ] || modprobe vhost_vsock || { echo no vhost_vsock here; exit 77; }; "
+                   f"{build}/tests/nested/agent/agent_machine_test",
+                   files=(f"{build}/tests/nested/agent/agent_machine_test",), timeout_s=300),
         NestedTest("qemu-microvm", f"tests/nested/qemu_microvm.sh {kernel}/vmlinux", files=(f"{kernel}/vmlinux",)),
     ]

@@ -1,16 +1,8 @@
 #include "engine/kvm_material.h"
 
-#include <fcntl.h>
-#include <sys/mman.h>
-#include <sys/sendfile.h>
-#include <sys/stat.h>
-
 #include <algorithm>
-#include <cstring>
-#include <map>
 #include <utility>
 
-#include "base/mapping.h"
 #include "base/syscalls.h"
 #include "kvm/decompress.h"
 #include "kvm/memory_layout.h"
@@ -28,38 +20,12 @@ constexpr uint64_t kOwnBytes = 112 * kMiB;
 // How much larger an image may be unpacked than packed, where only the packed one is known.
 constexpr uint64_t kUnpackedRatio = 4;
 
-/// A file's content that nobody can change or take away any more: guests share its pages.
-struct SealedFile {
-  Fd file;
-  Mapping mapping;
-};
-
-/// An archive and the image that it refers to.
+/// An archive and the image that it refers to. A copy of the file, because one that becomes shorter under a
+/// mapping would take the server along.
 struct LanguageArchive {
-  SealedFile image;
+  std::string image;
   kvm::BootArchive archive;
 };
-
-Result<SealedFile> seal_file(const std::string& path) {
-  const Fd source = TRY(sys::open(path, O_RDONLY));
-  struct stat status{};
-  if (::fstat(source.get(), &status) < 0) return fail_errno("fstat " + path);
-  if (!S_ISREG(status.st_mode)) return fail(Code::invalid_argument, path + ": is no file");
-  if (status.st_size == 0) return fail(Code::invalid_argument, path + ": is empty");
-  SealedFile sealed;
-  sealed.file = TRY(sys::memfd("lambdo-image", MFD_ALLOW_SEALING));
-  for (off_t left = status.st_size; left > 0;) {
-    const ssize_t count = ::sendfile(sealed.file.get(), source.get(), nullptr, static_cast<size_t>(left));
-    if (count < 0) return fail_errno("read " + path);
-    if (count == 0) return fail(Code::io, path + ": became shorter while it was read");
-    left -= count;
-  }
-  if (::fcntl(sealed.file.get(), F_ADD_SEALS, F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE) < 0)
-    return fail_errno("seal the copy of " + path);
-  sealed.mapping =
-      TRY(Mapping::create(static_cast<size_t>(status.st_size), PROT_READ, MAP_PRIVATE, sealed.file.get()));
-  return sealed;
-}
 
 /// The agent's options, one a line (agent/options.h).
 Result<std::string> agent_config(const Language& language) {
@@ -90,9 +56,12 @@ Result<KvmLanguage> load_language(const SharedFiles& shared, const Language& lan
         "initramfs is missing, which the kvm engine needs; name a newc cpio archive of the language's "
         "root file system");
   }
-  auto image = seal_file(language.initramfs);
+  auto image = sys::read_file(language.initramfs, kvm::kMaxRamBytes);
   if (!image) return std::unexpected(std::move(image).error().with_context("initramfs"));
-  const std::span<const std::byte> bytes = image->mapping.bytes();
+  if (image->empty()) return fail(Code::invalid_argument, "initramfs: " + language.initramfs + ": is empty");
+  // On the heap at once: a short text would move with its string.
+  auto kept = std::make_shared<LanguageArchive>(*std::move(image), kvm::BootArchive());
+  const auto bytes = std::as_bytes(std::span(kept->image));
   const std::string config = TRY(agent_config(language));
   auto archive = kvm::BootArchive::create(
       {.agent = std::as_bytes(std::span(shared.agent)), .modules = shared.modules, .config = config}, bytes);
@@ -117,7 +86,7 @@ Result<KvmLanguage> load_language(const SharedFiles& shared, const Language& lan
   }
   const uint64_t taken_bytes = std::min(result.ram_bytes - kMiB, kOwnBytes + unpacked_bytes);
   result.max_memory_mb = (result.ram_bytes - taken_bytes) / kMiB;
-  auto kept = std::make_shared<LanguageArchive>(std::move(*image), std::move(*archive));
+  kept->archive = *std::move(archive);
   const kvm::BootArchive* address = &kept->archive;
   result.archive = std::shared_ptr<const kvm::BootArchive>(std::move(kept), address);
   return result;

@@ -1,6 +1,5 @@
 #include "kvm/boot_archive.h"
 
-#include <sys/mman.h>
 #include <sys/stat.h>
 
 #include <algorithm>
@@ -118,8 +117,7 @@ std::string BootToken::init_path() const {
   return folder() + "/init";
 }
 
-Result<BootArchive> BootArchive::create(const BootFiles& files, std::span<const std::byte> image,
-                                        int image_fd) {
+Result<BootArchive> BootArchive::create(const BootFiles& files, std::span<const std::byte> image) {
   if (!is_archive(image)) {
     return fail(Code::invalid_argument, "the image is neither a newc cpio archive nor a compressed one");
   }
@@ -147,15 +145,12 @@ Result<BootArchive> BootArchive::create(const BootFiles& files, std::span<const 
   BootArchive archive;
   archive.head_ = head.finish();
   archive.image_ = image;
-  archive.image_fd_ = image_fd;
   archive.tail_ = tail.finish();
-  // Between archives the kernel skips zeros.
-  archive.image_offset_ = (archive.head_.bytes.size() + kPageBytes - 1) / kPageBytes * kPageBytes;
-  archive.tail_offset_ = aligned(archive.image_offset_ + image.size() + kMinPadding);
+  archive.tail_offset_ = aligned(archive.head_.bytes.size() + image.size() + kMinPadding);
   return archive;
 }
 
-void BootArchive::copy_parts(std::span<std::byte> to, const BootToken& token) const {
+void BootArchive::copy_to(std::span<std::byte> to, const BootToken& token) const {
   const auto put_part = [&](const Part& part, size_t offset) {
     std::memcpy(&to[offset], part.bytes.data(), part.bytes.size());
     for (const size_t at : part.token_offsets) {
@@ -163,29 +158,20 @@ void BootArchive::copy_parts(std::span<std::byte> to, const BootToken& token) co
     }
   };
   put_part(head_, 0);
+  if (!image_.empty()) std::memcpy(&to[head_.bytes.size()], image_.data(), image_.size());
   put_part(tail_, tail_offset_);
 }
 
 Result<> BootArchive::write(const virtio::GuestMemory& memory, const AddressRange& range,
                             const BootToken& token) const {
-  CHECK(range.len_bytes == size_bytes() && range.addr % kPageBytes == 0);
-  const std::span<std::byte> to = TRY(memory.slice(range.addr, range.len_bytes));
-  if (image_fd_ >= 0) {
-    // Before the parts: the tail may lie in the image's last page.
-    void* const mapped = ::mmap(&to[image_offset_], image_.size(), PROT_READ | PROT_WRITE,
-                                MAP_PRIVATE | MAP_FIXED | MAP_NORESERVE, image_fd_, 0);
-    if (mapped == MAP_FAILED) return fail_errno("map the image into a guest");
-  } else if (!image_.empty()) {
-    std::memcpy(&to[image_offset_], image_.data(), image_.size());
-  }
-  copy_parts(to, token);
+  CHECK(range.len_bytes == size_bytes());
+  copy_to(TRY(memory.slice(range.addr, range.len_bytes)), token);
   return {};
 }
 
 std::vector<std::byte> BootArchive::bytes(const BootToken& token) const {
   std::vector<std::byte> result(size_bytes());
-  if (!image_.empty()) std::memcpy(&result[image_offset_], image_.data(), image_.size());
-  copy_parts(result, token);
+  copy_to(result, token);
   return result;
 }
 

@@ -49,20 +49,16 @@ struct BootFiles {
 /// unpacked, `complete`. Ours comes first, so that its /proc, /sys, /dev, /dev/console, /run and /tmp only
 /// fill gaps: the image's win.
 ///
-/// Immutable: one serves all guests of an image; write() puts each guest's token in. The image starts at a
-/// page, so that guests can share the one copy of a large image: see `create`.
+/// Immutable: one serves all guests of an image; write() puts each guest's token in.
 class BootArchive {
  public:
   /// Copies `files`; `image` outlives the archive and is a newc cpio, plain or compressed in a way the
   /// guest's kernel knows, or empty. invalid_argument: an image that is neither, or a module name with '/' in
-  /// it. `image_fd` is the file that `image` is the whole of, sealed against every change: guests then map
-  /// its pages privately instead of getting copies. -1: copy.
-  static Result<BootArchive> create(const BootFiles& files, std::span<const std::byte> image,
-                                    int image_fd = -1);
+  /// it.
+  static Result<BootArchive> create(const BootFiles& files, std::span<const std::byte> image);
 
   [[nodiscard]] uint64_t size_bytes() const { return tail_offset_ + tail_.bytes.size(); }
-  /// Into `range`, which has size_bytes(), starts at a page and lies in zeroed memory. With an image_fd part
-  /// of that memory becomes a private mapping of the file.
+  /// Into `range`, which has size_bytes() and lies in zeroed memory.
   Result<> write(const virtio::GuestMemory& memory, const AddressRange& range, const BootToken& token) const;
   /// The same as bytes, for files and tests.
   [[nodiscard]] std::vector<std::byte> bytes(const BootToken& token) const;
@@ -75,12 +71,10 @@ class BootArchive {
     std::vector<size_t> token_offsets;
   };
 
-  void copy_parts(std::span<std::byte> to, const BootToken& token) const;
+  void copy_to(std::span<std::byte> to, const BootToken& token) const;
 
   Part head_;
   std::span<const std::byte> image_;
-  int image_fd_ = -1;
-  size_t image_offset_ = 0;
   Part tail_;
   size_t tail_offset_ = 0;
 };

@@ -11,9 +11,12 @@ def suites(build, kernel):
         NestedTest("vm-boot", f"{build}/tests/nested/vm_boot_test", timeout_s=900,
                    files=(f"{build}/tests/nested/vm_boot_test", f"{build}/tests/nested/boot_init", f"{kernel}/vmlinux")),
         # The engine, through POST /run.
-        NestedTest("kvm-engine", "python3 -m pytest tests/nested/engine -p no:cacheprovider -q -x --tb=short -rfEs",
+        NestedTest("kvm-engine", "python3 -m pytest tests/nested/engine -p no:cacheprovider -q --tb=short -rfEs",
                    files=(f"{build}/src/cli/lambdo", f"{build}/tests/nested/engine/hostile_agent"), timeout_s=1200),
         NestedTest("vsock", f"{build}/tests/nested/vsock_test", timeout_s=600,
                    files=(f"{build}/tests/nested/vsock_test", f"{build}/tests/nested/vsock_init", f"{kernel}/vmlinux")),
+        NestedTest("agent-machine", "[ -e /dev/vhost-vsock ] || modprobe vhost_vsock || { echo no vhost_vsock here; exit 77; }; "
+                   f"{build}/tests/nested/agent/agent_machine_test",
+                   files=(f"{build}/tests/nested/agent/agent_machine_test",), timeout_s=300),
         NestedTest("qemu-microvm", f"tests/nested/qemu_microvm.sh {kernel}/vmlinux", files=(f"{kernel}/vmlinux",)),
     ]

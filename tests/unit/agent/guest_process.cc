@@ -33,6 +33,7 @@ grpc::Status ApiService::Register(grpc::ServerContext*, const rpc::RegisterReque
   }
   const std::lock_guard lock(mutex_);
   token = request->token();
+  port = request->port();
   return grpc::Status::OK;
 }
 
@@ -44,9 +45,9 @@ grpc::Status ApiService::Status(grpc::ServerContext*, const rpc::StatusMessage* 
   return grpc::Status::OK;
 }
 
-bool ApiService::wait_ready() {
+bool ApiService::wait_ready(int timeout_s) {
   std::unique_lock lock(mutex_);
-  return changed_.wait_for(lock, std::chrono::seconds(10), [this] { return ready_; });
+  return changed_.wait_for(lock, std::chrono::seconds(timeout_s), [this] { return ready_; });
 }
 
 bool GuestProcess::possible() {

@@ -19,11 +19,12 @@ class ApiService final : public rpc::LambdoApiService::Service {
                         rpc::RegisterResponse* response) override;
   grpc::Status Status(grpc::ServerContext*, const rpc::StatusMessage* message, rpc::Empty*) override;
 
-  /// False where nobody became ready within 10 s.
-  bool wait_ready();
+  /// False where nobody became ready in time.
+  bool wait_ready(int timeout_s = 10);
 
   std::string refusal;  ///< where not empty, what registering answers
   std::string token;
+  uint32_t port = 0;
   std::string ready_id;
 
  private:

@@ -11,6 +11,7 @@
 #include <algorithm>
 #include <array>
 
+#include "agent/direct_program.h"
 #include "base/syscalls.h"
 
 namespace lambdo::agent {
@@ -71,17 +72,18 @@ StepEnd Executor::run_step(ReceivedJob& job, size_t index, long long deadline_ns
   StepEnd end;
   StepOutputs outputs = std::move(job.outputs[index]);
   ::lseek(input_.get(), 0, SEEK_SET);
-  const SpawnPlan plan{.arguments = job.steps[index].data(),
-                       .environment = job.environment.data(),
-                       .standard_input = input_.get(),
-                       .standard_output = outputs.standard_output.get(),
-                       .standard_error = outputs.standard_error.get(),
-                       .limits = job.limits,
-                       .as_step_user = scope_ == Scope::machine,
-                       .cgroup_file = cgroup_ ? cgroup_->processes_file() : -1};
+  SpawnPlan plan{.program = job.steps[index].front(),
+                 .arguments = job.steps[index].data(),
+                 .environment = job.environment.data(),
+                 .standard_input = input_.get(),
+                 .standard_output = outputs.standard_output.get(),
+                 .standard_error = outputs.standard_error.get(),
+                 .limits = job.limits,
+                 .as_step_user = scope_ == Scope::machine,
+                 .cgroup_file = cgroup_ ? cgroup_->processes_file() : -1};
   const uint64_t oom_kills_before = cgroup_ ? cgroup_->oom_kills() : 0;
   const long long start_ns = sys::monotonic_ns();
-  const Result<pid_t> main = spawner_.spawn(plan);
+  const Result<pid_t> main = spawn_step(plan, job, index);
   outputs = {};
   if (!main) {
     end.start_errno = main.error().os_errno;
@@ -103,6 +105,19 @@ StepEnd Executor::run_step(ReceivedJob& job, size_t index, long long deadline_ns
   end.max_rss_kb = usage.max_rss_kb;
   cpu_used_us_ += usage.cpu_us;
   return end;
+}
+
+/// The step's program itself where that is all, else the shell; also where the program turns out to be none
+/// (a script without a first line, say), for then the shell knows what to do or to say.
+Result<pid_t> Executor::spawn_step(SpawnPlan plan, const ReceivedJob& job, size_t index) {
+  auto direct = DirectProgram::find(job.steps[index], job.environment);
+  if (direct) {
+    SpawnPlan direct_plan = plan;
+    direct_plan.program = direct->path();
+    direct_plan.arguments = direct->arguments();
+    if (auto main = spawner_.spawn(direct_plan)) return main;
+  }
+  return spawner_.spawn(plan);
 }
 
 /// When to look at the CPU times again: no sooner can all processors together have used up what is left.

@@ -32,6 +32,7 @@ class Executor {
 
   /// One step, and nothing of it is left. `deadline_ns` 0: none.
   StepEnd run_step(ReceivedJob& job, size_t index, long long deadline_ns);
+  Result<pid_t> spawn_step(SpawnPlan plan, const ReceivedJob& job, size_t index);
   /// Until the main process has ended or a limit is passed or the front wants no more.
   void wait_for_main(const JobLimits& limits, long long deadline_ns, Usage& usage, StepEnd& end);
   /// Sleeps until a child ends, the front closes or `until_ns` (0: no end).

@@ -2,8 +2,12 @@
 
 #include "agent/shell_command.h"
 
+#include <unistd.h>
+
 #include <algorithm>
+#include <cstdlib>
 #include <cstring>
+#include <memory>
 #include <string_view>
 
 namespace lambdo::agent {
@@ -43,6 +47,9 @@ static Result<std::vector<std::string>> make_environment(const grpc_definitions:
     }
     set_variable(environment, variable.name(), variable.value());
   }
+  // As a shell would have it, which not every step has.
+  const std::unique_ptr<char, void (*)(void*)> folder(::getcwd(nullptr, 0), ::free);
+  if (folder) set_variable(environment, "PWD", folder.get());
   return environment;
 }
 

@@ -76,7 +76,7 @@ static int start(void* argument) {
   sigset_t none;
   sigemptyset(&none);
   ::sigprocmask(SIG_SETMASK, &none, nullptr);
-  ::execve(call.plan.arguments[0], call.plan.arguments, call.plan.environment);
+  ::execve(call.plan.program, call.plan.arguments, call.plan.environment);
   return give_up(call);
 }
 
@@ -94,7 +94,7 @@ Result<pid_t> Spawner::spawn(const SpawnPlan& plan) {
     int status = 0;
     while (::waitpid(pid, &status, 0) < 0 && errno == EINTR) {
     }
-    return fail_errno(call.start_errno, plan.arguments[0]);
+    return fail_errno(call.start_errno, plan.program);
   }
   return pid;
 }

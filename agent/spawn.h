@@ -13,7 +13,8 @@ constexpr unsigned kStepUser = 1000;
 
 /// How one step's main process starts. All pointers are borrowed for the call.
 struct SpawnPlan {
-  char* const* arguments;    ///< arguments[0] is the program's path
+  const char* program;  ///< path
+  char* const* arguments;
   char* const* environment;  ///< NAME=value
   int standard_input;
   int standard_output;

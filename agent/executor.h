@@ -13,8 +13,8 @@ namespace lambdo::agent {
 /// The process that runs the steps: small, because the peak memory that the kernel reports for a step starts
 /// at that of the process it came from.
 ///
-/// Guest code has the executor's user and can kill or stop it, but not the front, which is PID 1. So the
-/// front watches.
+/// In a sandbox guest code has the executor's user and can kill or stop it, but not the front, which is PID
+/// 1: so the front watches. In a machine of its own the executor is root and out of reach.
 class Executor {
  public:
   /// Makes the calling process one: signals, subreaper. `control` leads to the front, `input` is a file that

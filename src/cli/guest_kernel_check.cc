@@ -10,10 +10,16 @@ static Finding warning(std::string finding, std::string remedy) {
   return {Grade::warning, "guest kernel", std::move(finding), std::move(remedy)};
 }
 
-static Finding examine(const Config::Vmm& vmm) {
+static Finding examine(const Config& config) {
+  const Config::Vmm& vmm = config.vmm;
   if (vmm.kernel.empty()) {
     return warning("vmm.kernel is not set",
                    "name a vmlinux or bzImage there; ./dev guest-kernel fetches the distribution's");
+  }
+  for (const engine::Language& language : config.languages) {
+    if (!language.initramfs.empty()) continue;
+    return warning("language " + language.name + " has no initramfs",
+                   "name a newc cpio archive of its root file system in languages[].initramfs");
   }
   const auto kernel = kvm::load_kernel(vmm.kernel);
   if (!kernel) return warning("vmm.kernel: " + kernel.error().message, "name another vmlinux or bzImage");
@@ -40,7 +46,7 @@ Finding guest_kernel_finding(const std::string& config_path) {
   const auto config = load_config(config_path);
   if (!config)
     return warning(config.error().message, "lambdo config check " + config_path + " tells all of it");
-  return examine(config->vmm);
+  return examine(*config);
 }
 
 }  // namespace lambdo::cli

@@ -72,6 +72,9 @@ Result<Foundation> lay_foundation(const Config& config) {
     }
     if (config.vmm.engine == EngineChoice::kvm)
       return std::unexpected(std::move(material).error().with_context("vmm.engine: kvm"));
+    // Who has KVM and names a kernel wants VMs: a mistake in the files must not quietly take the wall away.
+    if (material.error().code != Code::unavailable)
+      return std::unexpected(std::move(material).error().with_context("vmm.engine: auto"));
     foundation.engine_warning = "vmm.engine: auto took namespace: " + material.error().message;
   }
   foundation.launcher = TRY(start_launcher(config));

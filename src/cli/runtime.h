@@ -25,8 +25,8 @@ struct Foundation {
 };
 
 /// Decides on the engine as the configuration wants it and starts its helper process. Fails where the
-/// configuration names an engine that this machine cannot carry, and where another server uses the state
-/// directory.
+/// configuration names an engine that this machine cannot carry, where a file of the kvm engine is not what
+/// it should be, and, with the namespace engine, where another server uses the state directory.
 Result<Foundation> lay_foundation(const Config& config);
 
 /// Everything between a request and its guest, in working order: engine, agents' connections, runner.

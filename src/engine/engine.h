@@ -32,8 +32,7 @@ class Guest {
   [[nodiscard]] virtual bool alive() const = 0;
   /// Why it ended by itself, with what it said before; waits a moment for that end. nullopt where it lives.
   virtual reactor::Task<std::optional<Error>> reason_of_end() = 0;
-  /// Changes memory_mb and processes from what the language says, before the run. invalid_argument where this
-  /// guest cannot have so much.
+  /// Changes memory_mb and processes from what the language says, before the run.
   virtual reactor::Task<Result<>> apply_limits(Limits limits) = 0;
   virtual reactor::Task<Result<GuestUsage>> usage() = 0;
   /// Kills all that runs in it and waits until nothing of it is left on the machine.
@@ -50,6 +49,10 @@ class Engine {
   [[nodiscard]] virtual std::vector<std::string> warnings() const = 0;
   /// Once, before guests: says what each language's guests are made of. `languages` outlives the engine.
   virtual reactor::Task<Result<>> prepare(const std::vector<Language>& languages) = 0;
+  /// Whether a run with these limits has room in a guest of this language (invalid_argument, with the field).
+  [[nodiscard]] virtual Result<> check_limits(size_t /*language*/, const Limits& /*limits*/) const {
+    return {};
+  }
   /// Starts a guest for the language with this index. Its agent may still be starting when this returns.
   virtual reactor::Task<Result<std::unique_ptr<Guest>>> create_guest(size_t language,
                                                                      reactor::CancelToken token) = 0;

@@ -1,10 +1,10 @@
 #include "engine/kvm_engine.h"
 
+#include <algorithm>
 #include <optional>
 #include <utility>
 
 #include "base/log.h"
-#include "kvm/command_line.h"
 #include "kvm/vm.h"
 #include "reactor/scope.h"
 #include "reactor/timer.h"
@@ -16,10 +16,36 @@ namespace lambdo::engine {
 // The first CID that a guest may have (virtio 1.2, 5.10.4). Every VM is alone with its host, so all have it.
 static constexpr uint64_t kGuestCid = 3;
 static constexpr size_t kConsoleLines = 12;
+static constexpr size_t kMaxPanicBytes = 256;
 // How long after a guest's connection broke its VM's end is waited for.
 static constexpr int64_t kLastWordsMs = 250;
 // An agent registers on one connection; more than a few are no agent's.
 static constexpr int kMaxRegistrationConnections = 4;
+
+/// The kernel's own line about it; a trace of calls may follow.
+static std::string panic_words(std::string_view console) {
+  static constexpr std::string_view kPanic = "Kernel panic - not syncing";
+  const std::string_view from = console.substr(std::min(console.find(kPanic), console.size()));
+  return kvm::last_console_lines(from.substr(0, std::min(from.find('\n'), kMaxPanicBytes)), 1);
+}
+
+static std::string describe(const kvm::VmExit& exit) {
+  switch (exit.end) {
+    case kvm::VmEnd::power_off:
+      return "the guest switched itself off (power off)";
+    case kvm::VmEnd::reset:
+      return "the guest reset itself";
+    case kvm::VmEnd::triple_fault:
+      return "the guest crashed (triple fault)";
+    case kvm::VmEnd::halted:
+      return "the guest halted";
+    case kvm::VmEnd::failed:
+      return "the guest cannot go on: " + exit.detail;
+    case kvm::VmEnd::killed:
+      return "the guest was killed";
+  }
+  return exit.detail;
+}
 
 class KvmEngine::KvmGuest final : public Guest {
  public:
@@ -40,7 +66,8 @@ class KvmEngine::KvmGuest final : public Guest {
   Fd take_agent_socket() override { return std::move(agent_socket_); }
   [[nodiscard]] bool alive() const override { return vm_ != nullptr && !vm_->ended().is_set(); }
   reactor::Task<std::optional<Error>> reason_of_end() override;
-  reactor::Task<Result<>> apply_limits(Limits limits) override;
+  // The agent applies them, as the request says.
+  reactor::Task<Result<>> apply_limits(Limits /*limits*/) override { co_return Result<>{}; }
   reactor::Task<Result<GuestUsage>> usage() override { co_return GuestUsage{}; }
   reactor::Task<Result<GuestUsage>> destroy() override;
 
@@ -71,9 +98,7 @@ class KvmEngine::KvmGuest final : public Guest {
 };
 
 reactor::Task<Result<>> KvmEngine::KvmGuest::start_vm() {
-  kvm::CommandLine command_line = kvm::CommandLine::defaults();
-  CO_TRY(command_line.add("rdinit", token_.init_path()));
-  CO_TRY(command_line.add(engine_.material_.kernel_arguments));
+  const auto command_line = CO_TRY(guest_command_line(token_, engine_.material_.kernel_arguments));
   kvm::VmConfig config{.ram_bytes = language_.ram_bytes,
                        .vcpu_count = language_.vcpu_count,
                        .kernel = engine_.material_.kernel,
@@ -94,7 +119,9 @@ reactor::Task<Result<>> KvmEngine::KvmGuest::boot(reactor::CancelToken token) {
   const int64_t started_ns = engine_.reactor_.now_ns();
   CO_TRY(co_await wait_until_ready(token));
   const int64_t ready_ns = engine_.reactor_.now_ns();
-  agent_socket_ = CO_TRY(co_await vsock_.connect(agent_port_, token));
+  auto socket = co_await vsock_.connect(agent_port_, token);
+  if (!socket && !alive()) co_return std::unexpected(why_ended());
+  agent_socket_ = CO_TRY(std::move(socket));
   log::debug("guest booted", {{"start_us", (started_ns - start_ns) / 1000},
                               {"boot_us", (ready_ns - started_ns) / 1000},
                               {"connect_us", (engine_.reactor_.now_ns() - ready_ns) / 1000}});
@@ -110,7 +137,10 @@ reactor::Task<Result<>> KvmEngine::KvmGuest::wait_until_ready(reactor::CancelTok
 }
 
 reactor::Task<> KvmEngine::KvmGuest::watch_vm(reactor::CancelToken token) {
-  if (co_await vm_->ended().wait(token)) changed_.notify_all();
+  if (!co_await vm_->ended().wait(token)) co_return;
+  changed_.notify_all();
+  // Nobody is there any more to end its connections: whoever waits for the agent is told now.
+  co_await vsock_.stop();
 }
 
 void KvmEngine::KvmGuest::accept_registration(Fd socket) {
@@ -131,6 +161,8 @@ Result<std::string> KvmEngine::KvmGuest::registered(uint32_t port) {
 void KvmEngine::KvmGuest::status(bool ready) {
   if (!ready || agent_port_ == 0 || ready_) return;
   ready_ = true;
+  // Programs of the guest have no business there.
+  vsock_.listen(kRegistrationPort, {});
   changed_.notify_all();
 }
 
@@ -148,7 +180,7 @@ Error KvmEngine::KvmGuest::why_ended() const {
   const std::string lines = kvm::last_console_lines(console, kConsoleLines);
   const kvm::VmExit& exit = vm_->exit();
   const bool panicked = kvm::console_shows_panic(console);
-  std::string message = panicked ? "the guest's kernel panicked" : "the guest ended: " + exit.detail;
+  std::string message = panicked ? "the guest's kernel panicked: " + panic_words(console) : describe(exit);
   log::warning("a guest ended by itself", {{"reason", message}, {"console", lines}});
   return {panicked ? Code::guest_panic : Code::guest_ended, 0, std::move(message)};
 }
@@ -160,14 +192,26 @@ reactor::Task<std::optional<Error>> KvmEngine::KvmGuest::reason_of_end() {
   co_return why_ended();
 }
 
-reactor::Task<Result<>> KvmEngine::KvmGuest::apply_limits(Limits limits) {
-  if (limits.memory_mb > language_.max_memory_mb) {
-    co_return fail(Code::invalid_argument, "limits.memory_mb: the guests of this language have room for " +
-                                               std::to_string(language_.max_memory_mb) +
-                                               " MiB; ask for less, or raise the "
-                                               "language's vm.memory_mb");
+Result<> KvmEngine::check_limits(size_t language, const Limits& limits) const {
+  const uint64_t most_mb = material_.languages.at(language).max_memory_mb;
+  if (limits.memory_mb <= most_mb) return {};
+  return fail(Code::invalid_argument, "limits.memory_mb: the guests of this language have room for " +
+                                          std::to_string(most_mb) + " MiB; ask for less");
+}
+
+/// What a caller can act on stays; else it is the machine that failed, whatever call it was.
+static Error as_start_failure(Error error) {
+  switch (error.code) {
+    case Code::guest_panic:
+    case Code::guest_ended:
+    case Code::guest_boot_timeout:
+    case Code::agent_protocol:
+    case Code::resource_exhausted:
+    case Code::cancelled:
+      return error;
+    default:
+      return std::move(error).with_code(Code::engine_failed);
   }
-  co_return Result<>{};
 }
 
 reactor::Task<Result<GuestUsage>> KvmEngine::KvmGuest::destroy() {
@@ -190,6 +234,10 @@ KvmEngine::KvmEngine(reactor::Reactor& reactor, AgentRuntime& agents, KvmMateria
   agents_.set_registry(this);
 }
 
+std::vector<std::string> KvmEngine::warnings() const {
+  return material_.warnings;
+}
+
 KvmEngine::~KvmEngine() {
   agents_.set_registry(nullptr);
 }
@@ -207,7 +255,7 @@ reactor::Task<Result<std::unique_ptr<Guest>>> KvmEngine::create_guest(size_t lan
   if (booted) co_return guest;
   Error error = deadline.passed() ? guest->boot_timeout() : std::move(booted).error();
   (void)co_await guest->destroy();
-  co_return std::unexpected(std::move(error));
+  co_return std::unexpected(as_start_failure(std::move(error)));
 }
 
 reactor::Task<Result<std::string>> KvmEngine::failure(reactor::CancelToken token) {

@@ -23,10 +23,11 @@ class KvmEngine final : public Engine, private AgentRegistry {
   ~KvmEngine() override;
 
   [[nodiscard]] std::string_view name() const override { return "kvm"; }
-  [[nodiscard]] std::vector<std::string> warnings() const override { return {}; }
+  [[nodiscard]] std::vector<std::string> warnings() const override;
   reactor::Task<Result<>> prepare(const std::vector<Language>& languages) override;
+  [[nodiscard]] Result<> check_limits(size_t language, const Limits& limits) const override;
   /// Returns when the guest has booted and its agent is connected. Errors: guest_panic, guest_ended,
-  /// guest_boot_timeout, agent_protocol, or why the VM could not be made; engine_failed for all else.
+  /// guest_boot_timeout, agent_protocol, resource_exhausted, cancelled; engine_failed for all else.
   reactor::Task<Result<std::unique_ptr<Guest>>> create_guest(size_t language,
                                                              reactor::CancelToken token) override;
   reactor::Task<Result<std::string>> failure(reactor::CancelToken token) override;

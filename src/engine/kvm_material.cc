@@ -86,6 +86,12 @@ Result<KvmLanguage> load_language(const SharedFiles& shared, const Language& lan
   }
   const uint64_t taken_bytes = std::min(result.ram_bytes - kMiB, kOwnBytes + unpacked_bytes);
   result.max_memory_mb = (result.ram_bytes - taken_bytes) / kMiB;
+  if (language.limits.memory_mb > result.max_memory_mb) {
+    return fail(Code::invalid_argument,
+                "vm.memory_mb: beside kernel and image, guests would have room for " +
+                    std::to_string(result.max_memory_mb) + " MiB, and limits.memory_mb is " +
+                    std::to_string(language.limits.memory_mb) + "; raise the one or lower the other");
+  }
   kept->archive = *std::move(archive);
   const kvm::BootArchive* address = &kept->archive;
   result.archive = std::shared_ptr<const kvm::BootArchive>(std::move(kept), address);
@@ -109,6 +115,13 @@ uint64_t guest_ram_bytes(const Language& language, uint64_t archive_bytes, uint6
   return (std::max({unpacking, as_tmpfs, running}) + kMiB - 1) / kMiB * kMiB;
 }
 
+Result<kvm::CommandLine> guest_command_line(const kvm::BootToken& token, const std::string& arguments) {
+  kvm::CommandLine command_line = kvm::CommandLine::defaults();
+  TRY(command_line.add("rdinit", token.init_path()));
+  TRY(command_line.add(arguments));
+  return command_line;
+}
+
 Result<KvmMaterial> load_kvm_material(const KvmFiles& files, const std::vector<Language>& languages) {
   if (files.kernel_path.empty()) {
     return fail(Code::unavailable,
@@ -119,11 +132,15 @@ Result<KvmMaterial> load_kvm_material(const KvmFiles& files, const std::vector<L
   if (!kernel) return std::unexpected(std::move(kernel).error().with_context("vmm.kernel"));
   material.kernel = std::make_shared<const kvm::KernelImage>(*std::move(kernel));
   material.kernel_arguments = files.kernel_arguments;
+  if (auto line = guest_command_line(TRY(kvm::BootToken::random()), files.kernel_arguments); !line)
+    return std::unexpected(std::move(line).error().with_context("vmm.kernel_arguments"));
   SharedFiles shared;
   auto modules = load_modules(files, *material.kernel);
   if (!modules) return std::unexpected(std::move(modules).error().with_context("vmm.modules"));
   shared.modules = *std::move(modules);
-  shared.agent = TRY(sys::read_file(files.agent_path, kMaxAgentBytes));
+  auto agent = sys::read_file(files.agent_path, kMaxAgentBytes);
+  if (!agent) return std::unexpected(std::move(agent).error().with_context("agent.path"));
+  shared.agent = *std::move(agent);
   for (size_t i = 0; i < languages.size(); ++i) {
     auto loaded = load_language(shared, languages[i]);
     if (!loaded) {
@@ -131,6 +148,11 @@ Result<KvmMaterial> load_kvm_material(const KvmFiles& files, const std::vector<L
                                                                     languages[i].name + ")"));
     }
     material.languages.push_back(*std::move(loaded));
+    if (languages[i].cpu_percent != 0) {
+      material.warnings.push_back("languages[" + std::to_string(i) +
+                                  "].cpu_percent has no effect with the kvm "
+                                  "engine; vm.vcpus bounds what a guest can use");
+    }
   }
   return material;
 }

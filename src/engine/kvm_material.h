@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "engine/language.h"
 #include "kvm/boot_archive.h"
+#include "kvm/command_line.h"
 #include "kvm/kernel_image.h"
 
 namespace lambdo::engine {
@@ -37,11 +38,15 @@ struct KvmMaterial {
   std::shared_ptr<const kvm::KernelImage> kernel;
   std::string kernel_arguments;
   std::vector<KvmLanguage> languages;  ///< as many as there are languages
+  std::vector<std::string> warnings;   ///< what of the configuration has no effect, one sentence each
 };
 
 /// Reads and checks everything. Blocks for as long as the kernel takes to unpack, up to a second. Errors name
 /// the configuration's key and what to do.
 Result<KvmMaterial> load_kvm_material(const KvmFiles& files, const std::vector<Language>& languages);
+
+/// The kernel's command line in the guest with this token. invalid_argument where `arguments` are none.
+Result<kvm::CommandLine> guest_command_line(const kvm::BootToken& token, const std::string& arguments);
 
 /// How much RAM a guest of `language` gets: what the configuration says, else enough for the kernel, the
 /// image packed and unpacked, and the memory limit. `unpacked_bytes` is the image's size in the guest.

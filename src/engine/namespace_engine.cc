@@ -15,9 +15,8 @@ namespace lambdo::engine {
 // How long after a guest's connection broke the launcher's word on its end is waited for.
 static constexpr int64_t kLastWordsMs = 250;
 
-// Tasks in a sandbox's cgroup that are not the program's: bubblewrap, the agent, its executor and gRPC's
-// threads.
-static constexpr uint64_t kOwnTasks = 24;
+// Tasks in a sandbox's cgroup that are not the program's: bubblewrap, the agent and its executor.
+static constexpr uint64_t kOwnTasks = 4;
 
 class NamespaceEngine::NamespaceGuest final : public Guest {
  public:

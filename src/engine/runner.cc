@@ -75,6 +75,7 @@ reactor::Task<Result<RunReport>> Runner::run(RunRequest request, reactor::Cancel
   CO_TRY(validate(run.request));
   run.language = CO_TRY(find_language(languages_, run.request));
   run.limits = CO_TRY(effective_limits(languages_[run.language], run.request.limits, options_.max_limits));
+  CO_TRY(engine_.check_limits(run.language, run.limits));
   ++inside_;
   Result<> admitted = co_await admit(run, token);
   Result<RunReport> report = std::unexpected(Error{});
@@ -175,9 +176,6 @@ reactor::Task<Result<RunReport>> Runner::execute(Run& run, ReadyGuest& guest, re
   if (run.limits.memory_mb != language.limits.memory_mb ||
       run.limits.processes != language.limits.processes) {
     auto applied = co_await guest.guest->apply_limits(run.limits);
-    if (!applied && applied.error().code == Code::invalid_argument) {
-      co_return std::unexpected(std::move(applied).error());
-    }
     if (!applied) co_return std::unexpected(std::move(applied).error().with_code(Code::engine_failed));
   }
   const auto request = build_execute_request(run.request, language, run.limits, run.id);

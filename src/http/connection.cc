@@ -168,6 +168,7 @@ Task<bool> Connection::advance_parser() {
   if (!request_share_.resize(request_.body.size())) {
     ++context_->statistics.over_budget;
     std::string().swap(request_.body);
+    request_share_.release();
     co_await send_refusal(over_budget_response());
     co_return false;
   }

@@ -46,22 +46,19 @@ std::vector<pthread_t> VcpuThreads::take_finished() {
 
 Result<> VcpuThreads::run(Job job) {
   std::vector<pthread_t> finished;
+  Result<> added;
   {
     const std::lock_guard lock(mutex_);
     CHECK(!closing_);
     finished = take_finished();
     jobs_.push_back(std::move(job));
-    if (jobs_.size() > idle_) {
-      if (auto added = add_thread(); !added) {
-        jobs_.pop_back();
-        return added;
-      }
-    }
+    if (jobs_.size() > idle_) added = add_thread();
+    if (!added) jobs_.pop_back();
   }
   wake_up_.notify_one();
   // These are past their last line of code: joining them waits for next to nothing.
   for (const pthread_t thread : finished) ::pthread_join(thread, nullptr);
-  return {};
+  return added;
 }
 
 size_t VcpuThreads::count() const {

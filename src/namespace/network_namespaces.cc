@@ -17,10 +17,11 @@ namespace lambdo::namespaces {
 
 namespace {
 
-// What a namespace's processes can read about its past. No socket lingers without leaving its mark here. What
+// What a namespace's processes can read about its past. No socket lingers without leaving its mark here, and
+// flow labels are the one thing beside sockets that a process without rights can leave behind. What
 // /proc/net/sockstat says beyond is about the whole machine.
 constexpr const char* kVisible[] = {"/proc/self/net/dev", "/proc/self/net/snmp", "/proc/self/net/snmp6",
-                                    "/proc/self/net/netstat"};
+                                    "/proc/self/net/netstat", "/proc/self/net/ip6_flowlabel"};
 
 /// The kernel makes the interface, down.
 Result<> raise_loopback() {

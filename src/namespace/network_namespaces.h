@@ -18,9 +18,9 @@ struct NetworkNamespace {
 /// Network namespaces for sandboxes, each one's own while it lives.
 ///
 /// Making and removing one costs the kernel as much time as a small program takes, and most programs never
-/// send a packet. So one that comes back with every counter as it was when it was new, which is all that its
-/// next user could tell it by, is used again. Any other is closed. Sandboxes have no rights over it: it
-/// belongs to the launcher's user namespace.
+/// send a packet. So one that comes back with all that its past could have left in it (counters, sockets,
+/// flow labels) as it was when it was new is used again. Any other is closed. Sandboxes have no rights over
+/// it: it belongs to the launcher's user namespace.
 ///
 /// For a single-threaded process that may make network namespaces: calls change the caller's for a moment.
 class NetworkNamespaces {

@@ -3,6 +3,8 @@ or on a machine of one's own with LAMBDO_GUEST_KERNEL set to the folder of a gue
 """
 import os
 import pathlib
+import shutil
+import subprocess
 import sys
 
 import pytest
@@ -30,6 +32,21 @@ def vmm(**changes):
 def language(name, **changes):
     """A language of the e2e tests, from its archive."""
     return configs.language(name, initramfs=str(configs.IMAGES / f"{name}.cpio"), warm=0) | changes
+
+
+def tiny_language(folder, **changes):
+    """A language of a shell and nothing else, which boots in half the time of a distribution's."""
+    root = folder / "tiny"
+    for name in ("bin", "workspace"):
+        (root / name).mkdir(parents=True, exist_ok=True)
+    shutil.copy(shutil.which("busybox"), root / "bin/busybox")
+    for name in ("sh", "cat", "echo"):
+        (root / "bin" / name).symlink_to("busybox")
+    archive = folder / "tiny.cpio"
+    subprocess.run("find . -mindepth 1 -print0 | cpio --null --create --format=newc --quiet >../tiny.cpio", shell=True,
+                   cwd=root, check=True)
+    return {"name": "bash", "version": "tiny", "initramfs": str(archive), "warm": 0,
+            "steps": [{"command": "sh {{filename}} {{args}}"}], **changes}
 
 
 class Servers:

@@ -1,6 +1,7 @@
 #include "namespace/network_namespaces.h"
 
 #include <arpa/inet.h>
+#include <linux/in6.h>
 #include <netinet/in.h>
 #include <sched.h>
 #include <sys/socket.h>
@@ -66,6 +67,20 @@ static bool connect_out() {
          errno == ENETUNREACH;
 }
 
+/// A shared label outlives its socket and process (ipv6(7), Linux net/ipv6/ip6_flowlabel.c).
+static bool leave_a_flow_label() {
+  const Fd socket(::socket(AF_INET6, SOCK_DGRAM, 0));
+  in6_flowlabel_req request{};
+  request.flr_dst.s6_addr[15] = 1;
+  request.flr_label = htonl(0x12345);
+  request.flr_action = IPV6_FL_A_GET;
+  request.flr_share = IPV6_FL_S_ANY;
+  request.flr_flags = IPV6_FL_F_CREATE;
+  request.flr_linger = 60;
+  request.flr_expires = 60;
+  return ::setsockopt(socket.get(), IPPROTO_IPV6, IPV6_FLOWLABEL_MGR, &request, sizeof request) == 0;
+}
+
 TEST_CASE("a network namespace that nobody sent a packet in is used again") {
   if (!is_root("network namespaces")) return;
   const ino_t own = own_inode();
@@ -88,11 +103,11 @@ TEST_CASE("a network namespace that nobody sent a packet in is used again") {
   CHECK_EQ(own_inode(), own);
 }
 
-TEST_CASE("one in which somebody sent or tried to is never used again") {
+TEST_CASE("one in which somebody sent, tried to, or left something behind is never used again") {
   if (!is_root("network namespaces")) return;
   auto networks = NetworkNamespaces::open();
   REQUIRE(networks);
-  for (const auto& work : {send_to_itself, connect_out}) {
+  for (const auto& work : {send_to_itself, connect_out, leave_a_flow_label}) {
     auto taken = networks->take();
     REQUIRE(taken);
     CHECK(inside(*taken, work));

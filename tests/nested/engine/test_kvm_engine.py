@@ -157,6 +157,7 @@ def test_runs_one_after_another_leave_nothing(servers, tmp_path):
         for number, answer in enumerate(pool.map(lambda n: serving.run("bash", f"echo {n}"), range(10))):
             assert answer["stdout"] == f"{number}\n"
         serving.wait_warm()
+        wait_until(lambda: guests(serving.pid) == 2, 20, "guests of finished runs are still there")
         before = held(serving)
         for number, answer in enumerate(pool.map(lambda n: serving.run("bash", f"echo {n}"), range(runs))):
             assert answer["stdout"] == f"{number}\n"

@@ -310,7 +310,7 @@ limits:
   default: {cpu_ms: 3000}
   max: {wall_ms: 5000}
 languages:
-- {name: a, limits: {processes: 7}, warm: 0, rootfs: /r, environment: {B: 1.0, A: ""}, steps: [{command: x}]}
+- {name: a, limits: {processes: 7}, warm: 0, rootfs: /r, vm: {memory_mb: 512, vcpus: 2}, environment: {B: 1.0, A: ""}, steps: [{command: x}]}
 )",
                                      "c.yaml")
                             .value();
@@ -319,6 +319,8 @@ languages:
   CHECK(language.limits == engine::Limits{.wall_ms = 5000, .cpu_ms = 3000, .processes = 7});
   CHECK_EQ(language.warm, 0);
   CHECK_EQ(language.rootfs, "/r");
+  CHECK_EQ(language.vm_memory_mb, 512);
+  CHECK_EQ(language.vcpus, 2);
   const std::vector<std::pair<std::string, std::string>> environment = {{"A", ""}, {"B", "1.0"}};
   CHECK(language.environment == environment);
 }

@@ -31,6 +31,8 @@ Metrics::Metrics()
       runner_(gauge(registry_, "lambdo_runs", "Runs now: running, queued")),
       reactor_(gauge(registry_, "lambdo_reactor_turn_microseconds",
                      "Longest and mean turn of the event loop since the start")),
+      turns_(counter(registry_, "lambdo_reactor_turns_total",
+                     "Turns of the event loop that took at most so many microseconds")),
       guest_cpu_(counter(registry_, "lambdo_guest_cpu_seconds_total",
                          "Processor time of the guests that have been destroyed, by language")),
       guest_memory_(gauge(registry_, "lambdo_guest_memory_peak_bytes",
@@ -91,6 +93,13 @@ void Metrics::update_reactor(const reactor::Reactor& reactor) {
   const auto count = static_cast<double>(turns.turns == 0 ? 1 : turns.turns);
   reactor_.Add({{"statistic", "longest"}}).Set(static_cast<double>(turns.longest_ns) / 1e3);
   reactor_.Add({{"statistic", "mean"}}).Set(static_cast<double>(turns.total_ns) / 1e3 / count);
+  uint64_t so_far = 0;
+  for (size_t i = 0; i < turns.buckets.size(); ++i) {
+    so_far += turns.buckets[i];
+    const bool is_last = i == turns.kBoundsUs.size();
+    advance(turns_.Add({{"le", is_last ? "+Inf" : std::to_string(turns.kBoundsUs[i])}}),
+            static_cast<double>(so_far));
+  }
 }
 
 void Metrics::update_server(const http::ServerStatistics& server) {

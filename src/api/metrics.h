@@ -41,6 +41,7 @@ class Metrics {
   prometheus::Family<prometheus::Gauge>& pool_;
   prometheus::Family<prometheus::Gauge>& runner_;
   prometheus::Family<prometheus::Gauge>& reactor_;
+  prometheus::Family<prometheus::Counter>& turns_;
   prometheus::Family<prometheus::Counter>& guest_cpu_;
   prometheus::Family<prometheus::Gauge>& guest_memory_;
   prometheus::Family<prometheus::Gauge>& connections_;

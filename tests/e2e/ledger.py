@@ -90,9 +90,10 @@ def _threads(role, pid):
     ledger = collections.Counter()
     for task in os.listdir(f"/proc/{pid}/task"):
         ledger[f"{role} thread {read_text(f'/proc/{pid}/task/{task}/comm').strip()}"] += 1
-    # gRPC starts and ends threads of its pools as it likes; that they stay few is what can be asked of it.
-    for name in ("grpc_global_tim", "event_engine", "default-executo", "resolver-execut"):
-        count = ledger.pop(f"{role} thread {name}", 0)
+    # gRPC and the kernel's io_uring start and end threads as they like; that they stay few is what can be asked of them.
+    for name in ("grpc_global_tim", "event_engine", "default-executo", "resolver-execut", "iou-wrk"):
+        threads = [key for key in ledger if key.startswith(f"{role} thread {name}")]
+        count = sum(ledger.pop(key) for key in threads)
         assert count <= 8, f"{count} threads {name} of the {role}"
     return ledger
 

@@ -129,7 +129,7 @@ def test_client_that_leaves_takes_its_guest_along(servers):
 def test_guest_that_does_not_come_up_is_told_apart(servers, how, code, message, console):
     serving = servers.start(
         [language("bash")], agent={"path": str(HOSTILE_AGENT)},
-        vmm=vmm(kernel_arguments=f"hostile={how}", boot_timeout_ms=20000))
+        vmm=vmm(kernel_arguments=f"hostile={how}", boot_timeout_ms=10000))
     response = serving.post_run({"language": "bash", "code": [{"filename": "a", "content": ""}]}, 120)
     assert response.json()["error"]["code"] == code, response
     assert message in response.json()["error"]["message"], response

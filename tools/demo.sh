@@ -33,7 +33,7 @@ die_with_log() {
   die "$1; its log is ${log#"$root/"}"
 }
 
-"$lambdo" doctor || warn "the doctor found something; trying all the same"
+"$lambdo" doctor --config examples/lambdo.yaml || warn "the doctor found something; trying all the same"
 
 mkdir -p "$logs"
 log=$logs/demo-server.log

@@ -71,8 +71,10 @@ TEST_CASE("the automatic engine is kvm where it can be, else namespace, and none
       {false, true, true, true, ""},
   };
   for (const Row& row : rows) {
-    const Examination examination{
-        .reactor_usable = row.reactor, .kvm_usable = row.kvm, .guest_kernel_usable = row.guest_kernel, .namespace_usable = row.bubblewrap};
+    const Examination examination{.reactor_usable = row.reactor,
+                                  .kvm_usable = row.kvm,
+                                  .guest_kernel_usable = row.guest_kernel,
+                                  .namespace_usable = row.bubblewrap};
     CHECK_EQ(automatic_engine(examination), row.engine);
   }
 }

@@ -22,7 +22,9 @@ static Finding examine(const Config& config) {
                    "name a newc cpio archive of its root file system in languages[].initramfs");
   }
   const auto kernel = kvm::load_kernel(vmm.kernel);
-  if (!kernel) return warning("vmm.kernel: " + kernel.error().message, "name another vmlinux or bzImage, or run ./dev guest-kernel");
+  if (!kernel)
+    return warning("vmm.kernel: " + kernel.error().message,
+                   "name another vmlinux or bzImage, or run ./dev guest-kernel");
   const std::string found =
       "Linux " + (kernel->version().empty() ? std::string("of unknown version") : kernel->version());
   if (vmm.modules.empty())

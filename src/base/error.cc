@@ -53,6 +53,36 @@ std::string_view code_name(Code code) {
       return "guest_ended";
     case Code::guest_boot_timeout:
       return "guest_boot_timeout";
+    case Code::name_unresolved:
+      return "name_unresolved";
+    case Code::tls_failed:
+      return "tls_failed";
+    case Code::redirect_refused:
+      return "redirect_refused";
+    case Code::unauthorized:
+      return "unauthorized";
+    case Code::registry_failed:
+      return "registry_failed";
+    case Code::manifest_invalid:
+      return "manifest_invalid";
+    case Code::media_type_unsupported:
+      return "media_type_unsupported";
+    case Code::platform_missing:
+      return "platform_missing";
+    case Code::digest_mismatch:
+      return "digest_mismatch";
+    case Code::size_mismatch:
+      return "size_mismatch";
+    case Code::layer_invalid:
+      return "layer_invalid";
+    case Code::path_escape:
+      return "path_escape";
+    case Code::image_too_large:
+      return "image_too_large";
+    case Code::store_invalid:
+      return "store_invalid";
+    case Code::store_busy:
+      return "store_busy";
   }
   CHECK(false && "unknown error code");
 }

@@ -32,9 +32,24 @@ enum class Code {
   guest_panic,         ///< the kernel of the guest panicked
   guest_ended,         ///< the guest switched itself off, reset or crashed before it answered
   guest_boot_timeout,  ///< the guest was started, but its agent did not come up in time
+  name_unresolved,     ///< a host's name has no address, or no name server answers
+  tls_failed,          ///< the handshake failed or the peer's certificate is not good for its name
+  redirect_refused,    ///< a redirect loops, is one too many, or leads where it must not
+  unauthorized,        ///< a registry wants credentials, or does not accept those given
+  registry_failed,     ///< a registry answered with an error of its own, or not what its protocol says
+  manifest_invalid,    ///< a manifest, index or image configuration is not what the specification says
+  media_type_unsupported,  ///< a manifest or layer of a kind that is not read (schema 1, foreign layers)
+  platform_missing,        ///< an image has no variant for the platform asked for
+  digest_mismatch,         ///< content is not what its digest says
+  size_mismatch,           ///< content is longer or shorter than its descriptor says
+  layer_invalid,           ///< a layer is damaged or its entries contradict each other
+  path_escape,             ///< an archive names a file outside of its root
+  image_too_large,         ///< an image, layer or file in it exceeds its cap
+  store_invalid,           ///< the image store holds something damaged
+  store_busy,              ///< another process works on the same part of the image store
 };
 
-inline constexpr Code kLastCode = Code::guest_boot_timeout;
+inline constexpr Code kLastCode = Code::store_busy;
 
 /// The stable name of a code, for logs and JSON: the enumerator's own spelling.
 std::string_view code_name(Code code);

@@ -44,6 +44,22 @@ constexpr std::array kTable = {
     Row{Code::guest_panic, 502, 0},
     Row{Code::guest_ended, 502, 0},
     Row{Code::guest_boot_timeout, 504, 0},
+    // Images come from a registry that we are the client of.
+    Row{Code::name_unresolved, 502, 0},
+    Row{Code::tls_failed, 502, 0},
+    Row{Code::redirect_refused, 502, 0},
+    Row{Code::unauthorized, 502, 0},
+    Row{Code::registry_failed, 502, 0},
+    Row{Code::manifest_invalid, 502, 0},
+    Row{Code::media_type_unsupported, 502, 0},
+    Row{Code::platform_missing, 502, 0},
+    Row{Code::digest_mismatch, 502, 0},
+    Row{Code::size_mismatch, 502, 0},
+    Row{Code::layer_invalid, 502, 0},
+    Row{Code::path_escape, 502, 0},
+    Row{Code::image_too_large, 502, 0},
+    Row{Code::store_invalid, 500, 0},
+    Row{Code::store_busy, 503, 1},
 };
 
 const Row& row_of(Code code) {

@@ -53,6 +53,7 @@ TEST_CASE("the errors in docs/api.md are those of the table, and those that HTTP
   for (int value = 0; value <= static_cast<int>(kLastCode); ++value) {
     const auto code = static_cast<Code>(value);
     if (code == Code::cancelled) continue;  // nobody is there to be answered
+    if (code >= Code::name_unresolved) continue;  // of `lambdo image`: a run sees `unavailable`
     expected.insert(std::to_string(status_of(code)) + " " + std::string(code_name(code)));
   }
   CHECK(documented_errors() == expected);

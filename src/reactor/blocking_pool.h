@@ -1,0 +1,84 @@
+#pragma once
+
+#include <pthread.h>
+
+#include <condition_variable>
+#include <cstddef>
+#include <deque>
+#include <functional>
+#include <mutex>
+#include <optional>
+#include <type_traits>
+#include <vector>
+
+#include "base/check.h"
+#include "reactor/reactor.h"
+#include "reactor/task.h"
+
+namespace lambdo::reactor {
+
+/// A few threads for work that would hold up the loop: hashing, decompression, walking a file system. They
+/// run at a lower priority than the reactor's thread.
+class BlockingPool {
+ public:
+  using Job = std::move_only_function<void()>;
+  /// Added to the nice value of the threads.
+  static constexpr int kNice = 10;
+
+  /// Starts no thread before the first job. `reactor` outlives the pool.
+  BlockingPool(Reactor& reactor, size_t max_threads);
+  /// No job may be running or queued.
+  ~BlockingPool();
+  BlockingPool(const BlockingPool&) = delete;
+  BlockingPool& operator=(const BlockingPool&) = delete;
+
+  /// Runs `function` on one of the threads, in the order asked for, and gives what it returns. It cannot be
+  /// stopped: what takes long looks at a flag of its own. What `function` refers to lives until this returns.
+  template <typename Function>
+  Task<std::invoke_result_t<Function&>> run(Function function);
+
+ private:
+  class Turn;
+
+  static void* enter(void* self);
+  void work();
+  void enqueue(Job job);
+
+  Reactor* reactor_;
+  size_t max_threads_;
+  std::mutex mutex_;
+  std::condition_variable wake_up_;
+  std::deque<Job> jobs_;
+  size_t idle_ = 0;
+  bool closing_ = false;
+  std::vector<pthread_t> threads_;
+};
+
+/// Suspends until the job has run.
+class BlockingPool::Turn {
+ public:
+  Turn(BlockingPool& pool, Job job) : pool_(&pool), job_(std::move(job)) {}
+
+  [[nodiscard]] bool await_ready() const noexcept { return false; }
+  void await_suspend(std::coroutine_handle<> awaiting);
+  void await_resume() const noexcept {}
+
+ private:
+  BlockingPool* pool_;
+  Job job_;
+  Waiter waiter_;
+};
+
+template <typename Function>
+Task<std::invoke_result_t<Function&>> BlockingPool::run(Function function) {
+  using T = std::invoke_result_t<Function&>;
+  if constexpr (std::is_void_v<T>) {
+    co_await Turn(*this, [&function] { function(); });
+  } else {
+    std::optional<T> result;
+    co_await Turn(*this, [&function, &result] { result.emplace(function()); });
+    co_return std::move(*result);
+  }
+}
+
+}  // namespace lambdo::reactor

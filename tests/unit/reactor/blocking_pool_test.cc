@@ -1,0 +1,77 @@
+#include "reactor/blocking_pool.h"
+
+#include <unistd.h>
+
+#include <atomic>
+#include <chrono>
+#include <memory>
+#include <string>
+#include <thread>
+
+#include "harness.h"
+#include "reactor/scope.h"
+#include "reactor/timer.h"
+#include "test.h"
+
+namespace lambdo::reactor {
+namespace {
+
+struct Counts {
+  std::atomic<int> running = 0;
+  std::atomic<int> most = 0;
+  std::atomic<int> done = 0;
+};
+
+void work_for_a_while(Counts& counts) {
+  const int now = ++counts.running;
+  int most = counts.most;
+  while (now > most && !counts.most.compare_exchange_weak(most, now)) {
+  }
+  std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  --counts.running;
+  ++counts.done;
+}
+
+Task<> one_job(BlockingPool& pool, Counts& counts) {
+  co_await pool.run([&counts] { work_for_a_while(counts); });
+}
+
+Task<> many_jobs(Reactor& reactor, BlockingPool& pool, Counts& counts, int jobs) {
+  Scope scope(reactor);
+  for (int i = 0; i < jobs; ++i) scope.spawn(one_job(pool, counts));
+  co_await scope.join();
+}
+
+TEST_CASE("a job runs on another thread and its result comes back to the loop") {
+  auto reactor = Reactor::create().value();
+  BlockingPool pool(*reactor, 2);
+  const pid_t here = ::gettid();
+  const auto answer = reactor->run(pool.run([] { return std::make_pair(::gettid(), std::string("done")); }));
+  CHECK(answer.first != here);
+  CHECK(answer.second == "done");
+}
+
+TEST_CASE("a result that only moves comes back too") {
+  auto reactor = Reactor::create().value();
+  BlockingPool pool(*reactor, 1);
+  const auto answer = reactor->run(pool.run([] { return std::make_unique<int>(7); }));
+  CHECK(*answer == 7);
+}
+
+TEST_CASE("many jobs all run, on no more threads than allowed") {
+  auto reactor = Reactor::create().value();
+  BlockingPool pool(*reactor, 3);
+  Counts counts;
+  reactor->run(many_jobs(*reactor, pool, counts, 40));
+  CHECK(counts.done == 40);
+  CHECK(counts.most <= 3);
+  CHECK(counts.most >= 2);
+}
+
+TEST_CASE("a pool that is never used starts no thread") {
+  auto reactor = Reactor::create().value();
+  const BlockingPool pool(*reactor, 4);
+}
+
+}  // namespace
+}  // namespace lambdo::reactor

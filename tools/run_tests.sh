@@ -15,6 +15,9 @@ mkdir -p "$counts"
 test_lint() { /usr/bin/python3 tools/lint.py --counts "$counts/lint" || true; }
 
 test_unit() {
+  if [[ -e build/guest-kernel/vmlinuz ]]; then
+    export LAMBDO_TEST_KERNEL=$root/build/guest-kernel/vmlinuz LAMBDO_TEST_MODULES=$root/build/guest-kernel/modules
+  fi
   rm -f "$build/meson-logs/testlog.json"
   # Sanitizers are slow; a hanging test still ends.
   run_logged "unit-$name" "unit tests" meson test -C "$build" --suite unit --no-rebuild --print-errorlogs \

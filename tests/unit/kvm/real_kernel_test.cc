@@ -5,6 +5,7 @@
 #include "base/syscalls.h"
 #include "fixture.h"
 #include "kvm/boot_archive.h"
+#include "kvm/bzimage.h"
 #include "kvm/kernel_image.h"
 #include "kvm/kernel_modules.h"
 
@@ -12,17 +13,23 @@
 
 namespace lambdo::kvm {
 
+namespace {
+
+/// Of the environment; empty, and says so, where it is not set.
+std::string path_from(const char* variable, const char* what) {
+  const char* path = std::getenv(variable);
+  if (path == nullptr) MESSAGE("SKIPPED: ", variable, " (", what, ") is not set");
+  return path == nullptr ? "" : path;
+}
+
+}  // namespace
+
 TEST_CASE("a distribution's kernel and modules are loaded") {
-  const char* kernel_path = std::getenv("LAMBDO_TEST_KERNEL");
-  const char* modules_path = std::getenv("LAMBDO_TEST_MODULES");
-  if (kernel_path == nullptr || modules_path == nullptr) {
-    MESSAGE(
-        "SKIPPED: LAMBDO_TEST_KERNEL (a vmlinuz) and LAMBDO_TEST_MODULES (its lib/modules/VERSION) are not "
-        "set");
-    return;
-  }
+  const std::string kernel_path = path_from("LAMBDO_TEST_KERNEL", "a vmlinuz");
+  const std::string modules_path = path_from("LAMBDO_TEST_MODULES", "its lib/modules/VERSION");
+  if (kernel_path.empty() || modules_path.empty()) return;
   const auto start_ns = sys::monotonic_ns();
-  const auto kernel = load_kernel(std::string(kernel_path));
+  const auto kernel = load_kernel(kernel_path);
   REQUIRE_MESSAGE(kernel.has_value(), kernel.error().message);
   MESSAGE("loaded in ms: ", (sys::monotonic_ns() - start_ns) / 1'000'000);
   CHECK_FALSE(kernel->version().empty());
@@ -38,6 +45,28 @@ TEST_CASE("a distribution's kernel and modules are loaded") {
     CHECK(std::ranges::count(*modules, wanted, &KernelModule::name) <= 1);
   }
   CHECK(BootArchive::create({.agent = {}, .modules = *modules, .config = {}}, {}).has_value());
+}
+
+TEST_CASE("a distribution's kernel is the same to a guest whatever its bzImage is compressed with") {
+  const std::string kernel_path = path_from("LAMBDO_TEST_KERNEL", "a vmlinuz");
+  if (kernel_path.empty()) return;
+  const std::string file = sys::read_file(kernel_path, 64 * kMiB).value();
+  const auto image = parse_bzimage(std::as_bytes(std::span(file)));
+  REQUIRE_MESSAGE(image.has_value(), image.error().message);
+  const auto vmlinux = unpack_payload(*image, 512 * kMiB).value();
+  const auto plain = load_kernel(vmlinux).value();
+  for (const Compression compression : {Compression::gzip, Compression::bzip2, Compression::lzma,
+                                        Compression::xz, Compression::lz4, Compression::zstd}) {
+    CAPTURE(compression_name(compression));
+    const auto kernel = load_kernel(fixture::make_bzimage(vmlinux, compression));
+    REQUIRE_MESSAGE(kernel.has_value(), kernel.error().message);
+    CHECK_EQ(kernel->entry_addr(), plain.entry_addr());
+    REQUIRE_EQ(kernel->segments().size(), plain.segments().size());
+    for (size_t i = 0; i < plain.segments().size(); ++i) {
+      CHECK_EQ(kernel->segments()[i].range.addr, plain.segments()[i].range.addr);
+      CHECK(std::ranges::equal(kernel->content(kernel->segments()[i]), plain.content(plain.segments()[i])));
+    }
+  }
 }
 
 }  // namespace lambdo::kvm

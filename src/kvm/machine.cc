@@ -31,17 +31,6 @@ class Stopwatch {
   int64_t start_ns_ = sys::monotonic_ns();
 };
 
-Result<Fd> open_kvm() {
-  constexpr const char* kDevice = "/dev/kvm";
-  auto device = sys::open(kDevice, O_RDWR);
-  if (device) return device;
-  const Code code = device.error().code;
-  if (code == Code::resource_exhausted) return device;
-  const ProbeReport report = report_of_open_error(device.error().os_errno, kDevice);
-  return fail(code == Code::permission_denied ? code : Code::unavailable,
-              report.reason + ": " + report.remedy);
-}
-
 /// A VM with its interrupt controllers: local APICs and an I/O APIC in the kernel. No PIT: ACPI tells the
 /// guest that there is none.
 Result<Fd> create_vm(const Fd& device) {
@@ -104,11 +93,21 @@ Result<std::vector<kvm_cpuid_entry2>> supported_cpuid(const Fd& device) {
 
 }  // namespace
 
+Result<Fd> open_kvm() {
+  constexpr const char* kDevice = "/dev/kvm";
+  auto device = sys::open(kDevice, O_RDWR);
+  if (device) return device;
+  const Code code = device.error().code;
+  if (code == Code::resource_exhausted) return device;
+  const ProbeReport report = report_of_open_error(device.error().os_errno, kDevice);
+  return fail(code == Code::permission_denied ? code : Code::unavailable,
+              report.reason + ": " + report.remedy);
+}
+
 Result<std::unique_ptr<Machine>> Machine::create(const MachineConfig& config) {
   const RamLayout layout = TRY(RamLayout::create(config.ram_bytes));
   Stopwatch watch;
-  const Fd device = TRY(open_kvm());
-  Fd vm = TRY(create_vm(device));
+  Fd vm = TRY(create_vm(*config.device));
   const int64_t vm_us = watch.lap_us();
   std::unique_ptr<Machine> machine(new Machine(TRY(GuestRam::create(layout))));
   machine->vm_ = std::move(vm);
@@ -119,7 +118,7 @@ Result<std::unique_ptr<Machine>> Machine::create(const MachineConfig& config) {
   machine->timings_.load_us = watch.lap_us();
   TRY(machine->add_devices(config.queue_counts));
   machine->timings_.devices_us = watch.lap_us();
-  TRY(machine->add_vcpus(device, config));
+  TRY(machine->add_vcpus(config));
   machine->timings_.vcpus_us = watch.lap_us();
   return machine;
 }
@@ -151,7 +150,8 @@ Result<> Machine::add_devices(std::span<const uint16_t> queue_counts) {
   return {};
 }
 
-Result<> Machine::add_vcpus(const Fd& device, const MachineConfig& config) {
+Result<> Machine::add_vcpus(const MachineConfig& config) {
+  const Fd& device = *config.device;
   const auto supported = TRY(supported_cpuid(device));
   const int run_area_bytes = TRY(kvm_ioctl(device, KVM_GET_VCPU_MMAP_SIZE, "KVM_GET_VCPU_MMAP_SIZE", 0UL));
   const VcpuSetup setup = {.supported = supported,

@@ -16,6 +16,7 @@ namespace lambdo::kvm {
 
 /// What a machine is made of and boots; what it points to is only used while it is made.
 struct MachineConfig {
+  const Fd* device = nullptr;  ///< of open_kvm()
   uint64_t ram_bytes = 0;
   uint32_t vcpu_count = 1;
   const KernelImage* kernel = nullptr;
@@ -33,18 +34,20 @@ struct DeviceLines {
 
 /// How long the steps of Machine::create took, in microseconds.
 struct MachineTimings {
-  int64_t vm_us = 0;      ///< /dev/kvm, KVM_CREATE_VM, interrupt controllers
+  int64_t vm_us = 0;      ///< KVM_CREATE_VM, interrupt controllers
   int64_t memory_us = 0;  ///< guest memory and its slots
   int64_t load_us = 0;    ///< kernel, initrd and boot tables
   int64_t devices_us = 0;
   int64_t vcpus_us = 0;
 };
 
+/// Opens /dev/kvm. unavailable and permission_denied come with the remedy.
+Result<Fd> open_kvm();
+
 /// A VM as KVM has it, ready to run: descriptors and memory, no threads. Making and destroying it blocks.
 class Machine {
  public:
-  /// unavailable, permission_denied: /dev/kvm, with the remedy. invalid_argument: what cannot be, such as an
-  /// initrd larger than memory. After an error nothing is left.
+  /// invalid_argument: what cannot be, such as an initrd larger than memory. After an error nothing is left.
   static Result<std::unique_ptr<Machine>> create(const MachineConfig& config);
 
   [[nodiscard]] const GuestRam& ram() const { return ram_; }
@@ -59,7 +62,7 @@ class Machine {
 
   Result<> add_memory_slots();
   Result<> add_devices(std::span<const uint16_t> queue_counts);
-  Result<> add_vcpus(const Fd& device, const MachineConfig& config);
+  Result<> add_vcpus(const MachineConfig& config);
 
   // Destroyed from the last to the first: vCPUs, lines, the VM, and the memory when nothing can touch it.
   GuestRam ram_;

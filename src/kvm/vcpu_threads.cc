@@ -9,13 +9,27 @@
 
 namespace lambdo::kvm {
 
+namespace {
+
+// Sanitizers open files and make maps of their own from any thread.
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+constexpr bool kConfine = false;
+#else
+constexpr bool kConfine = true;
+#endif
+
+/// A thread inherits the filter of the one that starts it; a second one would only cost time.
+thread_local bool is_confined = false;
+
+}  // namespace
+
 int VcpuThreads::kick_signal() {
   // A standard signal and no real-time one: those are queued, and tgkill(2) is refused where the user's queue
   // is full (RLIMIT_SIGPENDING), which anybody under the same user can bring about.
   return SIGUSR1;
 }
 
-VcpuThreads::VcpuThreads(reactor::Reactor& reactor) : reactor_(&reactor) {
+VcpuThreads::VcpuThreads(reactor::Reactor& reactor) : reactor_(&reactor), filter_(VcpuFilter::create()) {
   // Without SA_RESTART and with a handler of its own, the signal does the one thing it is for: it ends a
   // system call.
   struct sigaction action{};
@@ -50,6 +64,7 @@ Result<> VcpuThreads::run(Job job) {
   {
     const std::lock_guard lock(mutex_);
     CHECK(!closing_);
+    if (!filter_) return std::unexpected(filter_.error());
     finished = take_finished();
     jobs_.push_back(std::move(job));
     if (jobs_.size() > idle_) added = add_thread();
@@ -76,7 +91,8 @@ Result<> VcpuThreads::add_thread() {
   sigfillset(&all);
   ::pthread_sigmask(SIG_SETMASK, &all, &before);
   pthread_t thread{};
-  const int error = ::pthread_create(&thread, &attributes, &VcpuThreads::enter, this);
+  auto* const entry = is_confined ? &VcpuThreads::enter_confined : &VcpuThreads::enter;
+  const int error = ::pthread_create(&thread, &attributes, entry, this);
   ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
   ::pthread_attr_destroy(&attributes);
   if (error != 0) {
@@ -92,6 +108,13 @@ Result<> VcpuThreads::add_thread() {
 }
 
 void* VcpuThreads::enter(void* self) {
+  // A kernel with KVM has seccomp filters too; without, no server of ours starts.
+  if (kConfine) CHECK(static_cast<VcpuThreads*>(self)->filter_->confine_thread().has_value());
+  return enter_confined(self);
+}
+
+void* VcpuThreads::enter_confined(void* self) {
+  is_confined = kConfine;
   ::pthread_setname_np(::pthread_self(), "lambdo-vcpu");
   sigset_t kick;
   sigemptyset(&kick);

@@ -51,6 +51,8 @@ reactor::Task<Result<std::unique_ptr<Vm>>> Vm::start(reactor::Reactor& reactor, 
                                                      VmConfig config) {
   CO_TRY(check(config));
   std::unique_ptr<Vm> vm(new Vm(reactor, threads, std::move(config)));
+  // Here, because the VM's own threads open nothing.
+  vm->device_ = CO_TRY(open_kvm());
   CO_TRY(threads.run([self = vm.get()] { self->own_machine(); }));
   (void)co_await vm->decided_.wait();
   if (!vm->start_result_) co_return std::unexpected(std::move(vm->start_result_).error());
@@ -89,13 +91,15 @@ void Vm::own_machine() {
 }
 
 Result<> Vm::build_machine() {
-  machine_ = TRY(Machine::create({.ram_bytes = config_.ram_bytes,
+  machine_ = TRY(Machine::create({.device = &device_,
+                                  .ram_bytes = config_.ram_bytes,
                                   .vcpu_count = config_.vcpu_count,
                                   .kernel = config_.kernel.get(),
                                   .initrd = config_.initrd.get(),
                                   .token = config_.token ? &*config_.token : nullptr,
                                   .command_line = config_.command_line,
                                   .queue_counts = queue_counts_}));
+  device_.reset();
   serial_.emplace(console_, machine_->serial_interrupt());
   timings_.machine = machine_->timings();
   const MachineTimings& took = timings_.machine;

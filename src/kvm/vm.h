@@ -124,6 +124,7 @@ class Vm final : private VcpuBus {
   VcpuThreads& threads_;
   const VmConfig config_;
   const int64_t start_ns_;
+  Fd device_;                           // /dev/kvm, until the machine is made
   std::vector<uint16_t> queue_counts_;  // of the devices
 
   // Made and destroyed by the owner thread, which is vCPU 0's. The reactor uses it between attach_devices()

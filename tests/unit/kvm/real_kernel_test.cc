@@ -18,7 +18,7 @@ namespace {
 /// Of the environment; empty, and says so, where it is not set.
 std::string path_from(const char* variable, const char* what) {
   const char* path = std::getenv(variable);
-  if (path == nullptr) MESSAGE("SKIPPED: ", variable, " (", what, ") is not set");
+  if (path == nullptr) MESSAGE("SKIPPED: ", std::string(variable), " (", std::string(what), ") is not set");
   return path == nullptr ? "" : path;
 }
 

@@ -12,9 +12,9 @@ using virtio::Work;
 
 Result<Work> Vsock::give_packets() {
   virtio::Queue& packets = queue(kRxQueue);
-  size_t given_bytes = 0;
+  Budget budget(reactor_);
   packets.disable_notifications();
-  for (size_t i = 0; i < kMaxWakeUpPackets && given_bytes < kMaxWakeUpBytes; ++i) {
+  while (budget.begin_packet()) {
     if (!has_packets()) return Work::drained;
     const auto chain = TRY(packets.pop());
     if (!chain) {
@@ -28,7 +28,7 @@ Result<Work> Vsock::give_packets() {
       TRY(packets.push_used(chain->head(), 0));
       continue;
     }
-    given_bytes += TRY(give_next(*chain));
+    budget.spend(TRY(give_next(*chain)));
   }
   return has_packets() ? Work::more : Work::drained;
 }

@@ -15,15 +15,15 @@ using virtio::Work;
 
 Result<Work> Vsock::take_packets() {
   virtio::Queue& packets = queue(kTxQueue);
-  size_t taken_bytes = 0;
+  Budget budget(reactor_);
   packets.disable_notifications();
-  for (size_t i = 0; i < kMaxWakeUpPackets && taken_bytes < kMaxWakeUpBytes; ++i) {
+  while (budget.begin_packet()) {
     const auto chain = TRY(packets.pop());
     if (!chain) {
       if (!packets.enable_notifications()) return Work::drained;
       continue;
     }
-    taken_bytes += take_packet(*chain);
+    budget.spend(take_packet(*chain));
     TRY(packets.push_used(chain->head(), 0));
   }
   return Work::more;

@@ -13,6 +13,7 @@
 #include "agent/options.h"
 #include "agent/registration.h"
 #include "agent/rpc_server.h"
+#include "base/sockets.h"
 #include "base/syscalls.h"
 
 namespace lambdo::agent {
@@ -75,7 +76,7 @@ static Result<> set_up_machine(const std::string& folder, const Options& options
   }
   TRY(load_modules(folder));
   TRY(name_machine(options.hostname));
-  TRY(raise_loopback());
+  TRY(sys::raise_loopback());
   TRY(limit_descriptors());
   TRY(set_environment(options.environment));
   // It holds the token.

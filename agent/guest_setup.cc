@@ -1,8 +1,6 @@
 #include "agent/guest_setup.h"
 
 #include <fcntl.h>
-#include <net/if.h>
-#include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -81,17 +79,6 @@ Result<> load_modules(const std::string& folder) {
 
 Result<> name_machine(const std::string& hostname) {
   if (::sethostname(hostname.data(), hostname.size()) < 0) return fail_errno("sethostname");
-  return {};
-}
-
-Result<> raise_loopback() {
-  const Fd socket(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
-  if (!socket.valid()) return fail_errno("socket for the loopback interface");
-  ifreq request{};
-  std::strcpy(request.ifr_name, "lo");
-  if (::ioctl(socket.get(), SIOCGIFFLAGS, &request) < 0) return fail_errno("SIOCGIFFLAGS lo");
-  request.ifr_flags = static_cast<short>(request.ifr_flags | IFF_UP);
-  if (::ioctl(socket.get(), SIOCSIFFLAGS, &request) < 0) return fail_errno("SIOCSIFFLAGS lo");
   return {};
 }
 

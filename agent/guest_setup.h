@@ -29,9 +29,8 @@ Result<> make_root_read_only();
 /// there already is fine.
 Result<> load_modules(const std::string& folder);
 
-/// sethostname(2), and the loopback interface up.
+/// sethostname(2).
 Result<> name_machine(const std::string& hostname);
-Result<> raise_loopback();
 
 /// Exactly these variables.
 Result<> set_environment(const std::vector<std::string>& variables);

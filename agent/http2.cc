@@ -1,11 +1,12 @@
 #include "agent/http2.h"
 
-#include <fcntl.h>
 #include <sys/socket.h>
 
 #include <array>
 #include <cerrno>
 #include <string>
+
+#include "base/sockets.h"
 
 namespace lambdo::agent {
 
@@ -34,8 +35,7 @@ Http2Connection::Http2Connection(Fd socket, Session session)
 
 Result<Http2Connection> Http2Connection::create(Fd socket, Side side, const Http2Callbacks& callbacks,
                                                 void* user_data) {
-  const int flags = ::fcntl(socket.get(), F_GETFL);
-  if (flags < 0 || ::fcntl(socket.get(), F_SETFL, flags | O_NONBLOCK) < 0) return fail_errno("fcntl");
+  TRY(sys::set_nonblocking(socket));
   nghttp2_option* option = nullptr;
   if (::nghttp2_option_new(&option) != 0) return fail(Code::resource_exhausted, "nghttp2_option_new");
   // Only priorities, which nobody uses here, need what is left of a closed stream.

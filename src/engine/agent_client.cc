@@ -1,11 +1,11 @@
 #include "engine/agent_client.h"
 
-#include <fcntl.h>
 #include <grpcpp/create_channel_posix.h>
 #include <grpcpp/grpcpp.h>
 
 #include <string>
 
+#include "base/sockets.h"
 #include "engine/agent_runtime_state.h"
 #include "lambdo.grpc.pb.h"
 
@@ -88,9 +88,7 @@ AgentConnection::AgentConnection(AgentRuntime& runtime, std::unique_ptr<State> s
 AgentConnection::~AgentConnection() = default;
 
 Result<std::unique_ptr<AgentConnection>> AgentConnection::create(AgentRuntime& runtime, Fd socket) {
-  const int flags = ::fcntl(socket.get(), F_GETFL);
-  if (flags < 0 || ::fcntl(socket.get(), F_SETFL, flags | O_NONBLOCK) < 0)
-    return fail_errno("fcntl agent socket");
+  TRY(sys::set_nonblocking(socket));
   grpc::ChannelArguments arguments;
   arguments.SetMaxReceiveMessageSize(kMaxResponseBytes);
   arguments.SetMaxSendMessageSize(-1);

@@ -1,6 +1,5 @@
 #include "engine/agent_runtime.h"
 
-#include <fcntl.h>
 #include <grpcpp/server_builder.h>
 #include <grpcpp/server_posix.h>
 
@@ -8,6 +7,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "base/sockets.h"
 #include "engine/agent_runtime_state.h"
 
 namespace lambdo::engine {
@@ -144,9 +144,7 @@ void AgentRuntime::set_registry(AgentRegistry* registry) {
 }
 
 Result<> AgentRuntime::serve(Fd socket) {
-  const int flags = ::fcntl(socket.get(), F_GETFL);
-  if (flags < 0 || ::fcntl(socket.get(), F_SETFL, flags | O_NONBLOCK) < 0)
-    return fail_errno("fcntl registration socket");
+  TRY(sys::set_nonblocking(socket));
   grpc::AddInsecureChannelFromFd(state_->server.get(), socket.release());
   return {};
 }

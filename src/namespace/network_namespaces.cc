@@ -1,16 +1,14 @@
 #include "namespace/network_namespaces.h"
 
 #include <fcntl.h>
-#include <net/if.h>
 #include <sched.h>
-#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include <cstring>
 #include <utility>
 
 #include "base/check.h"
+#include "base/sockets.h"
 #include "base/syscalls.h"
 
 namespace lambdo::namespaces {
@@ -22,17 +20,6 @@ namespace {
 // /proc/net/sockstat says beyond is about the whole machine.
 constexpr const char* kVisible[] = {"/proc/self/net/dev", "/proc/self/net/snmp", "/proc/self/net/snmp6",
                                     "/proc/self/net/netstat", "/proc/self/net/ip6_flowlabel"};
-
-/// The kernel makes the interface, down.
-Result<> raise_loopback() {
-  const Fd socket(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
-  if (!socket.valid()) return fail_errno("socket in a new network namespace");
-  ifreq request{};
-  std::strncpy(request.ifr_name, "lo", sizeof request.ifr_name - 1);
-  request.ifr_flags = IFF_UP | IFF_RUNNING;
-  if (::ioctl(socket.get(), SIOCSIFFLAGS, &request) < 0) return fail_errno("bring lo up");
-  return {};
-}
 
 /// Enters a namespace for as long as it lives.
 class Visit {
@@ -74,7 +61,7 @@ Result<NetworkNamespaces> NetworkNamespaces::open() {
 Result<NetworkNamespace> NetworkNamespaces::create() const {
   const Visit visit(own_);
   if (::unshare(CLONE_NEWNET) < 0) return fail_errno("new network namespace");
-  TRY(raise_loopback());
+  TRY(sys::raise_loopback());
   NetworkNamespace made;
   made.handle = TRY(sys::open("/proc/self/ns/net", O_RDONLY));
   made.view = read_view();

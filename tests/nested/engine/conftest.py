@@ -78,6 +78,15 @@ class Servers:
                     made.kill()
 
 
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item):
+    """What the servers of a failed test logged stands in its report: their folders are gone with the machine."""
+    report = (yield).get_result()
+    if report.failed and "servers" in getattr(item, "funcargs", {}):
+        for number, made in enumerate(item.funcargs["servers"].started):
+            report.sections.append((f"log of server {number}, its end", "\n".join(made.log().splitlines()[-60:])))
+
+
 @pytest.fixture
 def servers(tmp_path):
     made = Servers(tmp_path)

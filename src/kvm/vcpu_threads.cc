@@ -18,8 +18,24 @@ constexpr bool kConfine = false;
 constexpr bool kConfine = true;
 #endif
 
-/// A thread inherits the filter of the one that starts it; a second one would only cost time.
-thread_local bool is_confined = false;
+/// Starts a thread with all signals blocked, so that none arrives before it is set up. The errno.
+int create_thread(pthread_t& thread, void* (*entry)(void*), void* argument) {
+  pthread_attr_t attributes;
+  CHECK(::pthread_attr_init(&attributes) == 0);
+  CHECK(::pthread_attr_setstacksize(&attributes, VcpuThreads::kStackBytes) == 0);
+  sigset_t all;
+  sigset_t before;
+  sigfillset(&all);
+  ::pthread_sigmask(SIG_SETMASK, &all, &before);
+  const int error = ::pthread_create(&thread, &attributes, entry, argument);
+  ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  ::pthread_attr_destroy(&attributes);
+  return error;
+}
+
+Error no_thread(int os_errno) {
+  return errno_error(os_errno, "starting a vCPU thread").with_code(Code::resource_exhausted);
+}
 
 }  // namespace
 
@@ -36,44 +52,34 @@ VcpuThreads::VcpuThreads(reactor::Reactor& reactor) : reactor_(&reactor), filter
   action.sa_handler = [](int) {};
   sigemptyset(&action.sa_mask);
   CHECK(::sigaction(kick_signal(), &action, nullptr) == 0);
+  // Every thread inherits the filter of the one that started it: so one thread puts it on and starts all
+  // others, and no VM's start waits for the kernel to check and translate a filter once more.
+  pthread_t starter{};
+  if (create_thread(starter, &VcpuThreads::enter_starter, this) == 0) starter_ = starter;
 }
 
 VcpuThreads::~VcpuThreads() {
-  std::vector<pthread_t> threads;
   {
     const std::lock_guard lock(mutex_);
     closing_ = true;
-    CHECK(jobs_.empty());
-    threads = std::exchange(threads_, {});
+    CHECK(orders_.empty());
   }
   wake_up_.notify_all();
-  for (const pthread_t thread : threads) ::pthread_join(thread, nullptr);
+  starter_wake_up_.notify_all();
+  if (starter_) ::pthread_join(*starter_, nullptr);
+  for (const pthread_t thread : threads_) ::pthread_join(thread, nullptr);
 }
 
-std::vector<pthread_t> VcpuThreads::take_finished() {
-  std::vector<pthread_t> finished = std::exchange(finished_, {});
-  for (const pthread_t thread : finished) {
-    std::erase_if(threads_, [&](pthread_t other) { return ::pthread_equal(thread, other) != 0; });
-  }
-  return finished;
-}
-
-Result<> VcpuThreads::run(Job job) {
-  std::vector<pthread_t> finished;
-  Result<> added;
-  {
-    const std::lock_guard lock(mutex_);
-    CHECK(!closing_);
-    if (!filter_) return std::unexpected(filter_.error());
-    finished = take_finished();
-    jobs_.push_back(std::move(job));
-    if (jobs_.size() > idle_) added = add_thread();
-    if (!added) jobs_.pop_back();
-  }
-  wake_up_.notify_one();
-  // These are past their last line of code: joining them waits for next to nothing.
-  for (const pthread_t thread : finished) ::pthread_join(thread, nullptr);
-  return added;
+void VcpuThreads::run(Job job, Failed failed) {
+  if (!starter_) return failed(no_thread(EAGAIN));
+  const std::lock_guard lock(mutex_);
+  CHECK(!closing_);
+  orders_.push_back({std::move(job), std::move(failed)});
+  if (orders_.size() <= idle_) return wake_up_.notify_one();
+  // A thread counts as idle from the moment it is wanted: the job that it is for waits for it.
+  ++idle_;
+  ++coming_;
+  starter_wake_up_.notify_one();
 }
 
 size_t VcpuThreads::count() const {
@@ -81,40 +87,78 @@ size_t VcpuThreads::count() const {
   return count_;
 }
 
-Result<> VcpuThreads::add_thread() {
-  pthread_attr_t attributes;
-  CHECK(::pthread_attr_init(&attributes) == 0);
-  CHECK(::pthread_attr_setstacksize(&attributes, kStackBytes) == 0);
-  // A thread starts with its creator's mask: all blocked, so that none arrives before it is set up.
-  sigset_t all;
-  sigset_t before;
-  sigfillset(&all);
-  ::pthread_sigmask(SIG_SETMASK, &all, &before);
-  pthread_t thread{};
-  auto* const entry = is_confined ? &VcpuThreads::enter_confined : &VcpuThreads::enter;
-  const int error = ::pthread_create(&thread, &attributes, entry, this);
-  ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
-  ::pthread_attr_destroy(&attributes);
-  if (error != 0) {
-    Error failed = errno_error(error, "starting a vCPU thread");
-    failed.code = Code::resource_exhausted;
-    return std::unexpected(std::move(failed));
-  }
-  threads_.push_back(thread);
-  // It counts as idle from now on: the job that it was made for waits for it.
-  ++idle_;
-  ++count_;
-  return {};
+// ---- the thread that starts the others
+
+void* VcpuThreads::enter_starter(void* self) {
+  ::pthread_setname_np(::pthread_self(), "lambdo-starter");
+  static_cast<VcpuThreads*>(self)->start_threads();
+  return nullptr;
 }
+
+Result<> VcpuThreads::confine_starter() const {
+  if (!filter_) return std::unexpected(filter_.error());
+  return kConfine ? filter_->confine_thread() : Result<>();
+}
+
+void VcpuThreads::start_threads() {
+  const Result<> confined = confine_starter();
+  std::unique_lock lock(mutex_);
+  while (true) {
+    starter_wake_up_.wait(lock, [&] { return coming_ > 0 || !finished_.empty() || closing_; });
+    if (closing_) return;
+    if (!confined) {
+      refuse_all(lock, confined.error());
+      continue;
+    }
+    if (coming_ > 0) start_thread(lock);
+    join_finished(lock);
+  }
+}
+
+void VcpuThreads::start_thread(std::unique_lock<std::mutex>& lock) {
+  --coming_;
+  ++count_;
+  pthread_t thread{};
+  lock.unlock();
+  const int error = create_thread(thread, &VcpuThreads::enter, this);
+  lock.lock();
+  if (error == 0) {
+    threads_.push_back(thread);
+    return;
+  }
+  --count_;
+  --idle_;
+  // A thread that became idle meanwhile may have taken the job.
+  if (orders_.size() <= idle_) return;
+  Failed failed = std::move(orders_.back().failed);
+  orders_.pop_back();
+  lock.unlock();
+  failed(no_thread(error));
+  lock.lock();
+}
+
+void VcpuThreads::refuse_all(std::unique_lock<std::mutex>& lock, const Error& error) {
+  idle_ -= std::exchange(coming_, 0);
+  std::deque<Order> refused = std::exchange(orders_, {});
+  lock.unlock();
+  for (Order& order : refused) order.failed(error);
+  lock.lock();
+}
+
+void VcpuThreads::join_finished(std::unique_lock<std::mutex>& lock) {
+  const std::vector<pthread_t> finished = std::exchange(finished_, {});
+  for (const pthread_t thread : finished) {
+    std::erase_if(threads_, [&](pthread_t other) { return ::pthread_equal(thread, other) != 0; });
+  }
+  lock.unlock();
+  // These are past their last line of code.
+  for (const pthread_t thread : finished) ::pthread_join(thread, nullptr);
+  lock.lock();
+}
+
+// ---- the threads for jobs
 
 void* VcpuThreads::enter(void* self) {
-  // A kernel with KVM has seccomp filters too; without, no server of ours starts.
-  if (kConfine) CHECK(static_cast<VcpuThreads*>(self)->filter_->confine_thread().has_value());
-  return enter_confined(self);
-}
-
-void* VcpuThreads::enter_confined(void* self) {
-  is_confined = kConfine;
   ::pthread_setname_np(::pthread_self(), "lambdo-vcpu");
   sigset_t kick;
   sigemptyset(&kick);
@@ -129,10 +173,10 @@ void* VcpuThreads::enter_confined(void* self) {
 void VcpuThreads::work() {
   std::unique_lock lock(mutex_);
   while (true) {
-    wake_up_.wait(lock, [&] { return !jobs_.empty() || closing_; });
-    if (jobs_.empty()) break;
-    Job job = std::move(jobs_.front());
-    jobs_.pop_front();
+    wake_up_.wait(lock, [&] { return !orders_.empty() || closing_; });
+    if (orders_.empty()) return;
+    Job job = std::move(orders_.front().job);
+    orders_.pop_front();
     --idle_;
     lock.unlock();
     job();
@@ -143,6 +187,7 @@ void VcpuThreads::work() {
   }
   --count_;
   finished_.push_back(::pthread_self());
+  starter_wake_up_.notify_one();
 }
 
 }  // namespace lambdo::kvm

@@ -7,6 +7,7 @@
 #include <deque>
 #include <functional>
 #include <mutex>
+#include <optional>
 #include <vector>
 
 #include "base/error.h"
@@ -22,6 +23,7 @@ namespace lambdo::kvm {
 class VcpuThreads {
  public:
   using Job = std::move_only_function<void()>;
+  using Failed = std::move_only_function<void(Error)>;
   static constexpr size_t kStackBytes = 256 << 10;
   static constexpr size_t kMaxIdle = 32;
 
@@ -33,11 +35,12 @@ class VcpuThreads {
   VcpuThreads(const VcpuThreads&) = delete;
   VcpuThreads& operator=(const VcpuThreads&) = delete;
 
-  /// Starts `job` on an idle thread or a new one. Thread-safe. resource_exhausted: no more threads; else what
-  /// VcpuFilter::create failed with.
-  Result<> run(Job job);
+  /// Starts `job` on an idle thread or a new one. Where there is no thread for it, `failed` is called in its
+  /// place, on another thread or from inside: resource_exhausted, or what keeps threads from being confined.
+  /// Thread-safe.
+  void run(Job job, Failed failed);
 
-  /// Threads there are, busy or idle.
+  /// Threads there are for jobs, busy or idle.
   [[nodiscard]] size_t count() const;
   [[nodiscard]] reactor::Reactor& reactor() const { return *reactor_; }
 
@@ -45,20 +48,31 @@ class VcpuThreads {
   static int kick_signal();
 
  private:
+  struct Order {
+    Job job;
+    Failed failed;
+  };
+
+  static void* enter_starter(void* self);
   static void* enter(void* self);
-  static void* enter_confined(void* self);
+  Result<> confine_starter() const;
+  void start_threads();
+  void start_thread(std::unique_lock<std::mutex>& lock);
+  void join_finished(std::unique_lock<std::mutex>& lock);
+  void refuse_all(std::unique_lock<std::mutex>& lock, const Error& error);
   void work();
-  Result<> add_thread();
-  std::vector<pthread_t> take_finished();
 
   reactor::Reactor* reactor_;
   Result<VcpuFilter> filter_;
   mutable std::mutex mutex_;
   std::condition_variable wake_up_;
-  std::deque<Job> jobs_;  // each has an idle or new thread that is on its way to take it
-  size_t idle_ = 0;
+  std::condition_variable starter_wake_up_;
+  std::deque<Order> orders_;  // each has an idle or coming thread that is on its way to take it
+  size_t idle_ = 0;           // the coming included
+  size_t coming_ = 0;
   size_t count_ = 0;
   bool closing_ = false;
+  std::optional<pthread_t> starter_;
   std::vector<pthread_t> threads_;
   std::vector<pthread_t> finished_;  // to be joined
 };

@@ -53,7 +53,8 @@ reactor::Task<Result<std::unique_ptr<Vm>>> Vm::start(reactor::Reactor& reactor, 
   std::unique_ptr<Vm> vm(new Vm(reactor, threads, std::move(config)));
   // Here, because the VM's own threads open nothing.
   vm->device_ = CO_TRY(open_kvm());
-  CO_TRY(threads.run([self = vm.get()] { self->own_machine(); }));
+  threads.run([self = vm.get()] { self->own_machine(); },
+              [self = vm.get()](Error error) { self->report_start(std::unexpected(std::move(error))); });
   (void)co_await vm->decided_.wait();
   if (!vm->start_result_) co_return std::unexpected(std::move(vm->start_result_).error());
   co_return vm;
@@ -63,17 +64,13 @@ reactor::Task<Result<std::unique_ptr<Vm>>> Vm::start(reactor::Reactor& reactor, 
 
 void Vm::own_machine() {
   timings_.thread_us = (sys::monotonic_ns() - start_ns_) / 1000;
-  Result<> built = build_machine();
-  if (built) built = start_secondary_vcpus();
-  if (!built) {
+  if (Result<> built = build_machine(); !built) {
     serial_.reset();
     machine_.reset();
-    reactor_.mailbox().post([this, result = std::move(built)]() mutable {
-      start_result_ = std::move(result);
-      decided_.set();
-    });
+    report_start(std::move(built));
     return;
   }
+  start_secondary_vcpus();
   timings_.first_run_us = (sys::monotonic_ns() - start_ns_) / 1000;
   // The reactor gets this letter before any register access of the guest's: devices are there by then.
   reactor_.mailbox().post([this] { attach_devices(); });
@@ -88,6 +85,14 @@ void Vm::own_machine() {
   machine_.reset();
   // After this letter the VM may be gone at any moment.
   reactor_.mailbox().post([this] { gone_.set(); });
+}
+
+/// The VM could not be started, or not here: on any thread, and the last that this does there.
+void Vm::report_start(Result<> result) {
+  reactor_.mailbox().post([this, result = std::move(result)]() mutable {
+    start_result_ = std::move(result);
+    decided_.set();
+  });
 }
 
 Result<> Vm::build_machine() {
@@ -108,18 +113,15 @@ Result<> Vm::build_machine() {
   return {};
 }
 
-Result<> Vm::start_secondary_vcpus() {
+void Vm::start_secondary_vcpus() {
   running_vcpus_ = config_.vcpu_count;
   for (uint32_t index = 1; index < config_.vcpu_count; ++index) {
-    auto started = threads_.run([this, index] { run_vcpu(index); });
-    if (started) continue;
-    end({.end = VmEnd::failed, .detail = started.error().message});
-    // This and the following ones, and vCPU 0, never run.
-    for (uint32_t missing = index; missing <= config_.vcpu_count; ++missing) vcpu_stopped();
-    await_vcpus();
-    return started;
+    threads_.run([this, index] { run_vcpu(index); },
+                 [this](const Error& error) {
+                   end({.end = VmEnd::failed, .detail = error.message});
+                   vcpu_stopped();
+                 });
   }
-  return {};
 }
 
 void Vm::run_vcpu(uint32_t index) {

@@ -101,7 +101,8 @@ class Vm final : private VcpuBus {
   // On pooled threads.
   void own_machine();
   Result<> build_machine();
-  Result<> start_secondary_vcpus();
+  void start_secondary_vcpus();
+  void report_start(Result<> result);
   void run_vcpu(uint32_t index);
   void vcpu_stopped();
   void await_vcpus();

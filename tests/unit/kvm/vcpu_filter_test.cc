@@ -66,14 +66,19 @@ TEST_CASE("threads that run vCPUs are confined, and so are those that they start
   int refused = 0;
   int refused_inside = 0;
   std::latch done(2);
-  REQUIRE(threads.run([&] {
-    refused = refusal([] { return ::open("/dev/null", O_RDONLY); });
-    CHECK(threads.run([&] {
-      refused_inside = refusal([] { return ::open("/dev/null", O_RDONLY); });
-      done.count_down();
-    }));
-    done.count_down();
-  }));
+  const auto must_start = [](const Error& error) { FAIL(error.message); };
+  threads.run(
+      [&] {
+        refused = refusal([] { return ::open("/dev/null", O_RDONLY); });
+        threads.run(
+            [&] {
+              refused_inside = refusal([] { return ::open("/dev/null", O_RDONLY); });
+              done.count_down();
+            },
+            must_start);
+        done.count_down();
+      },
+      must_start);
   done.wait();
 #if !__has_feature(address_sanitizer) && !__has_feature(thread_sanitizer)
   CHECK_EQ(refused, EPERM);

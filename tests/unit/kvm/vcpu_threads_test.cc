@@ -2,13 +2,19 @@
 
 #include <sys/resource.h>
 
+#include <atomic>
 #include <csignal>
+#include <fstream>
 #include <latch>
 #include <thread>
 
 #include "test.h"
 
 namespace lambdo::kvm {
+
+static void must_start(const Error& error) {
+  FAIL(error.message);
+}
 
 TEST_CASE("jobs that wait for each other all run at once, and their threads serve the next ones") {
   const auto reactor = reactor::Reactor::create().value();
@@ -18,10 +24,12 @@ TEST_CASE("jobs that wait for each other all run at once, and their threads serv
     std::latch all_here(kJobs);
     std::latch all_done(kJobs);
     for (int i = 0; i < kJobs; ++i) {
-      REQUIRE(threads.run([&] {
-        all_here.arrive_and_wait();
-        all_done.count_down();
-      }));
+      threads.run(
+          [&] {
+            all_here.arrive_and_wait();
+            all_done.count_down();
+          },
+          must_start);
     }
     all_done.wait();
     // A thread may be on its way back to the pool when the next job comes, which then gets a new one.
@@ -34,10 +42,10 @@ TEST_CASE("a burst leaves no more idle threads than the bound") {
   VcpuThreads threads(*reactor);
   constexpr int kJobs = VcpuThreads::kMaxIdle + 20;
   std::latch all_here(kJobs);
-  for (int i = 0; i < kJobs; ++i) REQUIRE(threads.run([&] { all_here.arrive_and_wait(); }));
+  for (int i = 0; i < kJobs; ++i) threads.run([&] { all_here.arrive_and_wait(); }, must_start);
   while (threads.count() > VcpuThreads::kMaxIdle) std::this_thread::yield();
   std::latch again(1);
-  REQUIRE(threads.run([&] { again.count_down(); }));
+  threads.run([&] { again.count_down(); }, must_start);
   again.wait();
 }
 
@@ -46,10 +54,12 @@ TEST_CASE("the threads take no signal but the kick") {
   VcpuThreads threads(*reactor);
   sigset_t mask;
   std::latch done(1);
-  REQUIRE(threads.run([&] {
-    ::pthread_sigmask(SIG_SETMASK, nullptr, &mask);
-    done.count_down();
-  }));
+  threads.run(
+      [&] {
+        ::pthread_sigmask(SIG_SETMASK, nullptr, &mask);
+        done.count_down();
+      },
+      must_start);
   done.wait();
   for (const int signal : {SIGTERM, SIGINT, SIGCHLD, SIGUSR2, SIGPIPE}) {
     CHECK_EQ(sigismember(&mask, signal), 1);
@@ -59,21 +69,58 @@ TEST_CASE("the threads take no signal but the kick") {
 
 TEST_CASE("the threads run guests at normal priority, whatever that of the thread that starts them") {
   const auto reactor = reactor::Reactor::create().value();
-  VcpuThreads threads(*reactor);
   const int before = ::getpriority(PRIO_PROCESS, 0);
   if (::setpriority(PRIO_PROCESS, 0, -5) != 0) {
     MESSAGE("SKIPPED: raising the priority needs a privilege that this process lacks");
     return;
   }
+  VcpuThreads threads(*reactor);
   int priority = -1;
   std::latch done(1);
-  REQUIRE(threads.run([&] {
-    priority = ::getpriority(PRIO_PROCESS, 0);
-    done.count_down();
-  }));
+  threads.run(
+      [&] {
+        priority = ::getpriority(PRIO_PROCESS, 0);
+        done.count_down();
+      },
+      must_start);
   done.wait();
   ::setpriority(PRIO_PROCESS, 0, before);
   CHECK_EQ(priority, 0);
 }
+
+// A sanitizer's own maps do not fit into such a limit.
+#if !__has_feature(address_sanitizer) && !__has_feature(thread_sanitizer)
+TEST_CASE("a job for which there is no thread is told so, and the next ones are served") {
+  const auto reactor = reactor::Reactor::create().value();
+  VcpuThreads threads(*reactor);
+  // Address space for a few threads, their stacks included.
+  rlimit before{};
+  REQUIRE(::getrlimit(RLIMIT_AS, &before) == 0);
+  long pages = 0;
+  std::ifstream("/proc/self/statm") >> pages;
+  const rlimit tight = {static_cast<rlim_t>(pages) * 4096 + 8 * VcpuThreads::kStackBytes, before.rlim_max};
+  constexpr int kJobs = 64;
+  std::atomic<int> refused = 0;
+  std::atomic<int> started = 0;
+  std::latch release(1);
+  REQUIRE(::setrlimit(RLIMIT_AS, &tight) == 0);
+  for (int i = 0; i < kJobs; ++i) {
+    threads.run(
+        [&] {
+          ++started;
+          release.wait();
+        },
+        [&](const Error& error) { refused += error.code == Code::resource_exhausted ? 1 : 1000; });
+  }
+  while (started + refused < kJobs) std::this_thread::yield();
+  ::setrlimit(RLIMIT_AS, &before);
+  CHECK_GT(refused, 0);
+  CHECK_GT(started, 0);
+  release.count_down();
+  std::latch done(1);
+  threads.run([&] { done.count_down(); }, must_start);
+  done.wait();
+}
+#endif
 
 }  // namespace lambdo::kvm

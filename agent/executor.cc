@@ -30,17 +30,19 @@ static void normalize_signals() {
   ::sigprocmask(SIG_SETMASK, &all, nullptr);
 }
 
-Executor::Executor(Fd control, Fd input, Fd child_signals, Spawner spawner, Scope scope,
+Executor::Executor(Fd control, Fd input, Fd child_signals, Spawner spawner, Scope scope, StepUser user,
                    std::optional<StepCgroup> cgroup)
     : control_(std::move(control)),
       input_(std::move(input)),
       child_signals_(std::move(child_signals)),
       spawner_(std::move(spawner)),
       scope_(scope),
+      user_(user),
       processes_(scope),
       cgroup_(std::move(cgroup)) {}
 
-Result<Executor> Executor::create(Fd control, Fd input, Scope scope, std::optional<StepCgroup> cgroup) {
+Result<Executor> Executor::create(Fd control, Fd input, Scope scope, StepUser user,
+                                  std::optional<StepCgroup> cgroup) {
   normalize_signals();
   if (::prctl(PR_SET_CHILD_SUBREAPER, 1) < 0) return fail_errno("PR_SET_CHILD_SUBREAPER");
   sigset_t child_signal;
@@ -49,7 +51,7 @@ Result<Executor> Executor::create(Fd control, Fd input, Scope scope, std::option
   Fd signals(::signalfd(-1, &child_signal, SFD_CLOEXEC | SFD_NONBLOCK));
   if (!signals.valid()) return fail_errno("signalfd");
   return Executor(std::move(control), std::move(input), std::move(signals), TRY(Spawner::create()), scope,
-                  std::move(cgroup));
+                  user, std::move(cgroup));
 }
 
 Result<> Executor::serve() {
@@ -79,7 +81,7 @@ StepEnd Executor::run_step(ReceivedJob& job, size_t index, long long deadline_ns
                  .standard_output = outputs.standard_output.get(),
                  .standard_error = outputs.standard_error.get(),
                  .limits = job.limits,
-                 .as_step_user = scope_ == Scope::machine,
+                 .user = scope_ == Scope::machine ? &user_ : nullptr,
                  .cgroup_file = cgroup_ ? cgroup_->processes_file() : -1};
   const uint64_t oom_kills_before = cgroup_ ? cgroup_->oom_kills() : 0;
   const long long start_ns = sys::monotonic_ns();

@@ -18,16 +18,17 @@ namespace lambdo::agent {
 class Executor {
  public:
   /// Makes the calling process one: signals, subreaper. `control` leads to the front, `input` is a file that
-  /// becomes the steps' standard input. In a machine of its own the caller is root: steps become kStepUser,
-  /// and join `cgroup` where there is one.
-  static Result<Executor> create(Fd control, Fd input, Scope scope, std::optional<StepCgroup> cgroup);
+  /// becomes the steps' standard input. In a machine of its own the caller is root: steps become `user`, and
+  /// join `cgroup` where there is one.
+  static Result<Executor> create(Fd control, Fd input, Scope scope, StepUser user,
+                                 std::optional<StepCgroup> cgroup);
 
   /// Waits for one job, runs it, waits for the front to close. Leaves no process behind. An error means that
   /// the job could not be started.
   Result<> serve();
 
  private:
-  Executor(Fd control, Fd input, Fd child_signals, Spawner spawner, Scope scope,
+  Executor(Fd control, Fd input, Fd child_signals, Spawner spawner, Scope scope, StepUser user,
            std::optional<StepCgroup> cgroup);
 
   /// One step, and nothing of it is left. `deadline_ns` 0: none.
@@ -46,6 +47,7 @@ class Executor {
   Fd child_signals_;
   Spawner spawner_;
   Scope scope_;
+  StepUser user_;
   Processes processes_;
   std::optional<StepCgroup> cgroup_;
   pid_t main_ = -1;

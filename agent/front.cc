@@ -39,7 +39,7 @@ static void forbid_tracing() {
   ::prctl(PR_SET_DUMPABLE, 0);
 }
 
-static Result<> run_executor(Fd control, Fd input, Scope scope) {
+static Result<> run_executor(Fd control, Fd input, Scope scope, StepUser user) {
   // Short of memory, the kernel shall kill a step and not the front, which is larger than many a process of a
   // bomb. In a machine of its own each step takes the score upon itself; elsewhere it inherits it. Where
   // /proc is missing or read-only the kernel may choose as it likes. Before forbid_tracing(), which takes the
@@ -49,11 +49,12 @@ static Result<> run_executor(Fd control, Fd input, Scope scope) {
   ::prctl(PR_SET_NAME, "lambdo-executor");
   std::optional<StepCgroup> cgroup;
   if (scope == Scope::machine) cgroup = TRY(StepCgroup::create(kCgroupRoot));
-  Executor executor = TRY(Executor::create(std::move(control), std::move(input), scope, std::move(cgroup)));
+  Executor executor =
+      TRY(Executor::create(std::move(control), std::move(input), scope, user, std::move(cgroup)));
   return executor.serve();
 }
 
-static void set_up_front(Scope scope) {
+static void set_up_front(Scope scope, StepUser user) {
   forbid_tracing();
   sigset_t child_signal;
   sigemptyset(&child_signal);
@@ -64,8 +65,8 @@ static void set_up_front(Scope scope) {
   ::mallopt(M_MMAP_THRESHOLD, 128 << 10);
   if (scope != Scope::machine) return;
   // Files are written as the steps' user, who owns them then and whose rights are enough.
-  ::setfsgid(kStepUser);
-  ::setfsuid(kStepUser);
+  ::setfsgid(user.gid);
+  ::setfsuid(user.uid);
 }
 
 Result<std::unique_ptr<Front>> Front::create(const Plan& plan) {
@@ -78,12 +79,12 @@ Result<std::unique_ptr<Front>> Front::create(const Plan& plan) {
   if (executor == 0) {
     if (plan.connection >= 0) ::close(plan.connection);
     front_end.reset();
-    const Result<> served = run_executor(std::move(executor_end), std::move(input), plan.scope);
+    const Result<> served = run_executor(std::move(executor_end), std::move(input), plan.scope, plan.user);
     if (!served) std::fprintf(stderr, "lambdo-agent: executor: %s\n", served.error().message.c_str());
     ::_exit(served ? 0 : 1);
   }
   executor_end.reset();
-  set_up_front(plan.scope);
+  set_up_front(plan.scope, plan.user);
   std::unique_ptr<Front> front(new Front(std::move(workspace), std::move(input), TRY(EventLoop::create())));
   front->supervisor_ = TRY(Supervisor::create(front->loop_, std::move(front_end), executor, plan.scope));
   front->service_ =

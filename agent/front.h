@@ -6,6 +6,7 @@
 #include "agent/event_loop.h"
 #include "agent/processes.h"
 #include "agent/service.h"
+#include "agent/spawn.h"
 #include "agent/supervisor.h"
 #include "agent/workspace.h"
 #include "base/error.h"
@@ -23,6 +24,7 @@ class Front {
     std::string workspace;  ///< an existing folder
     Scope scope;
     int connection = -1;  ///< not for the executor, which would keep it open
+    StepUser user;        ///< of the steps, in a machine of its own
   };
 
   /// Forks the executor, enters the workspace and sets the process up: signals, memory, no tracing. For a

@@ -68,7 +68,7 @@ static Result<> limit_descriptors() {
 }
 
 static Result<> set_up_machine(const std::string& folder, const Options& options) {
-  TRY(mount_all(guest_mounts(options.workspace, options.disk_mb)));
+  TRY(mount_all(guest_mounts(options.workspace, options.disk_mb, options.user)));
   TRY(prepare_descriptors("/dev/console"));
   if (!sys::exists(folder + "/complete")) {
     return fail(Code::invalid_argument,
@@ -93,7 +93,8 @@ static Result<> serve(const std::string& folder) {
   const std::string config = TRY(sys::read_file(folder + "/config"));
   const Options options = TRY(parse_options_file(config));
   TRY(set_up_machine(folder, options));
-  const auto front = TRY(Front::create({.workspace = options.workspace, .scope = Scope::machine}));
+  const auto front =
+      TRY(Front::create({.workspace = options.workspace, .scope = Scope::machine, .user = options.user}));
   HostConnections connections(*front, TRY(listen_for_host(options.listen_at)));
   TRY(connections.start());
   const std::string token = options.token.empty() ? token_of(folder) : options.token;

@@ -16,11 +16,10 @@
 
 namespace lambdo::agent {
 
-std::vector<MountPoint> guest_mounts(const std::string& workspace, uint64_t disk_mb) {
+std::vector<MountPoint> guest_mounts(const std::string& workspace, uint64_t disk_mb, StepUser owner) {
   constexpr unsigned long kNothing = MS_NOSUID | MS_NODEV | MS_NOEXEC;
   constexpr unsigned long kScratch = MS_NOSUID | MS_NODEV;
   const std::string size = ",size=" + std::to_string(disk_mb) + "m";
-  const std::string user = std::to_string(kStepUser);
   return {{"proc", "/proc", kNothing, ""},
           {"sysfs", "/sys", kNothing, ""},
           {"devtmpfs", "/dev", MS_NOSUID | MS_NOEXEC, "mode=0755"},
@@ -28,7 +27,8 @@ std::vector<MountPoint> guest_mounts(const std::string& workspace, uint64_t disk
           {"tmpfs", "/dev/shm", kScratch, "mode=1777" + size},
           {"tmpfs", "/run", kScratch, "mode=0755" + size},
           {"tmpfs", "/tmp", kScratch, "mode=1777" + size},
-          {"tmpfs", workspace, kScratch, "mode=0755,uid=" + user + ",gid=" + user + size},
+          {"tmpfs", workspace, kScratch,
+           "mode=0755,uid=" + std::to_string(owner.uid) + ",gid=" + std::to_string(owner.gid) + size},
           {"cgroup2", "/sys/fs/cgroup", kNothing, ""}};
 }
 

@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "agent/spawn.h"
 #include "base/error.h"
 
 /// What a machine's init does before anything can run in the machine. Every error names its object.
@@ -17,7 +18,7 @@ struct MountPoint {
 };
 
 /// In the order of mounting. `disk_mb` caps each of the folders that steps may write to.
-std::vector<MountPoint> guest_mounts(const std::string& workspace, uint64_t disk_mb);
+std::vector<MountPoint> guest_mounts(const std::string& workspace, uint64_t disk_mb, StepUser owner);
 
 /// Mounts them, and adds the links that programs expect in /dev.
 Result<> mount_all(const std::vector<MountPoint>& mounts);

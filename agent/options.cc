@@ -27,6 +27,7 @@ const char* const kUsage =
     "on)\n"
     "  --hostname NAME     the machine's name (default lambdo)\n"
     "  --disk-mb N         size of the workspace and of each temporary folder, in MiB (default 64)\n"
+    "  --user UID:GID      who the steps run as (default 1000:1000)\n"
     "  --environment N=V   a variable of the steps; may be given several times\n";
 
 static Result<uint64_t> number(std::string_view flag, std::string_view value, uint64_t min, uint64_t max,
@@ -41,6 +42,18 @@ static Result<Address> address(std::string_view flag, std::string_view value) {
   auto parsed = parse_address(value);
   if (!parsed) return std::unexpected(std::move(parsed).error().with_context(flag));
   return parsed;
+}
+
+/// "1000:1000"; root is none that steps may have.
+static Result<StepUser> step_user(std::string_view flag, std::string_view value) {
+  constexpr uint64_t kMaxId = 0xffff'fffe;  // the next one means none
+  const size_t colon = value.find(':');
+  const auto uid = parse_uint(value.substr(0, colon));
+  const auto gid = colon == std::string_view::npos ? std::nullopt : parse_uint(value.substr(colon + 1));
+  const auto is_id = [](std::optional<uint64_t> id) { return id && *id > 0 && *id <= kMaxId; };
+  if (is_id(uid) && is_id(gid)) return StepUser{static_cast<unsigned>(*uid), static_cast<unsigned>(*gid)};
+  return fail(Code::invalid_argument,
+              std::string(flag) + " must be two numbers from 1 on, UID:GID, not " + std::string(value));
 }
 
 static Result<> set_option(Options& options, std::string_view flag, std::string_view value) {
@@ -61,6 +74,8 @@ static Result<> set_option(Options& options, std::string_view flag, std::string_
     options.hostname = value;
   } else if (flag == "--disk-mb") {
     options.disk_mb = TRY(number(flag, value, 1, kMaxDiskMb, "a number of MiB"));
+  } else if (flag == "--user") {
+    options.user = TRY(step_user(flag, value));
   } else if (flag == "--environment") {
     if (value.find('=') == 0 || value.find('=') == std::string_view::npos) {
       return fail(Code::invalid_argument, "--environment must be NAME=value, not " + std::string(value));

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "agent/address.h"
+#include "agent/spawn.h"
 #include "base/error.h"
 
 namespace lambdo::agent {
@@ -22,6 +23,7 @@ struct Options {
   std::string token;  ///< sent when registering; empty: the end of our folder's name, behind its last '-'
   std::string hostname = "lambdo";
   uint64_t disk_mb = 64;                 ///< of the workspace and of each temporary folder
+  StepUser user;                         ///< of the steps
   std::vector<std::string> environment;  ///< NAME=value, of the steps
 };
 

@@ -36,10 +36,10 @@ static void set_limit(int resource, rlim_t soft, rlim_t hard) {
 }
 
 /// The bare system calls, because libc's would also look after threads. False where one fails.
-static bool become_step_user() {
+static bool become(const StepUser& user) {
   return ::syscall(SYS_setgroups, 0, nullptr) == 0 &&
-         ::syscall(SYS_setresgid, kStepUser, kStepUser, kStepUser) == 0 &&
-         ::syscall(SYS_setresuid, kStepUser, kStepUser, kStepUser) == 0 &&
+         ::syscall(SYS_setresgid, user.gid, user.gid, user.gid) == 0 &&
+         ::syscall(SYS_setresuid, user.uid, user.uid, user.uid) == 0 &&
          ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0;
 }
 
@@ -69,9 +69,9 @@ static int start(void* argument) {
     set_limit(RLIMIT_CPU, seconds, seconds + 1);
   }
   if (call.plan.cgroup_file >= 0 && ::write(call.plan.cgroup_file, "0", 1) < 0) return give_up(call);
-  if (call.plan.as_step_user) {
+  if (call.plan.user != nullptr) {
     offer_to_oom_killer();
-    if (!become_step_user()) return give_up(call);
+    if (!become(*call.plan.user)) return give_up(call);
   }
   sigset_t none;
   sigemptyset(&none);

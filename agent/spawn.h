@@ -8,8 +8,11 @@
 
 namespace lambdo::agent {
 
-/// The user and group of the steps in a machine of its own.
-constexpr unsigned kStepUser = 1000;
+/// The user and group of the steps in a machine of its own. Never root.
+struct StepUser {
+  unsigned uid = 1000;
+  unsigned gid = 1000;
+};
 
 /// How one step's main process starts. All pointers are borrowed for the call.
 struct SpawnPlan {
@@ -20,8 +23,8 @@ struct SpawnPlan {
   int standard_output;
   int standard_error;
   JobLimits limits;
-  bool as_step_user = false;  ///< the caller is root and the process shall not be
-  int cgroup_file = -1;       ///< StepCgroup::processes_file()
+  const StepUser* user = nullptr;  ///< the caller is root and the process shall be this one
+  int cgroup_file = -1;            ///< StepCgroup::processes_file()
 };
 
 /// Starts processes without copying the caller's address space. One at a time; for a process of one thread,

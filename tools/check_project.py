@@ -126,12 +126,22 @@ def python_compiles():
             yield f"{path}:{error.lineno}: {error.msg}"
 
 
+def decision_numbers():
+    """One number each and no gaps, so that "decision 9" is one page."""
+    folder = ROOT / "docs/decisions"
+    for expected, path in enumerate(sorted(folder.glob("*.md")), 1):
+        title = path.read_text().split("\n", 1)[0]
+        if not path.name.startswith(f"{expected:04}-") or not title.startswith(f"# {expected}. "):
+            yield f"{path.relative_to(ROOT)}:1: should be decision {expected}, in its name and its title; renumber it"
+
+
 CHECKS = {
     "include direction": include_direction,
     "file length": file_length,
     "pragma once": pragma_once,
     "no unfinished marks": no_marks,
     "white space": white_space,
+    "decision numbers": decision_numbers,
     "python compiles": python_compiles,
 }
 

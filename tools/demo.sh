@@ -28,6 +28,16 @@ wait_until_healthy() {
   done
 }
 
+# The image is unpacked while the server serves already.
+wait_until_language_ready() {
+  local deadline=$((SECONDS + 120))
+  until [[ $(curl --silent --max-time 2 "$url/languages" | jq -r '.languages[0].state') == ready ]]; do
+    kill -0 "$server" 2>/dev/null || die_with_log "the server ended before Python was ready"
+    ((SECONDS < deadline)) || die_with_log "Python's image is not ready after 120 s"
+    sleep 0.05
+  done
+}
+
 die_with_log() {
   tail -n 40 "$log" | sed 's/^/  | /' >&2
   die "$1; its log is ${log#"$root/"}"
@@ -44,6 +54,7 @@ say "starting the server on $url"
 server=$!
 trap stop_server EXIT
 wait_until_healthy
+wait_until_language_ready
 
 request=$(jq -n --rawfile main "$program/main.py" --rawfile helper "$program/word_count.py" \
   --rawfile input "$program/input.txt" '{language: "python", version: "", input: $input,

@@ -69,19 +69,31 @@ Task<Response> Api::run(Request& request, CancelToken client_gone) {
 Task<Response> Api::languages() {
   JsonWriter json;
   json.begin_object().key("languages").begin_array();
-  for (const engine::Language& language : runner_.languages()) {
+  for (size_t i = 0; i < runner_.languages().size(); ++i) {
+    const engine::Language& language = runner_.languages()[i];
     const engine::Limits& limits = language.limits;
-    json.begin_object()
-        .field("name", language.name)
-        .field("version", language.version)
-        .key("limits")
-        .begin_object();
+    json.begin_object().field("name", language.name).field("version", language.version);
+    if (!language.image.empty()) json.field("image", language.image);
+    json.field("state", runner_.state(i).name());
+    json.key("limits").begin_object();
     json.field("wall_ms", limits.wall_ms).field("cpu_ms", limits.cpu_ms).field("memory_mb", limits.memory_mb);
     json.field("output_bytes", limits.output_bytes).field("processes", limits.processes);
     json.field("disk_mb", limits.disk_mb).end_object().end_object();
   }
   json.end_array().end_object();
   co_return Response{.body = json.take()};
+}
+
+void Api::write_language_states(JsonWriter& json) const {
+  json.key("languages").begin_array();
+  for (size_t i = 0; i < runner_.languages().size(); ++i) {
+    const engine::Language& language = runner_.languages()[i];
+    const engine::LanguageState& state = runner_.state(i);
+    json.begin_object().field("language", language.name).field("version", language.version);
+    json.field("state", state.name()).field("detail", state.sentence());
+    json.field("done_bytes", state.done_bytes).field("total_bytes", state.total_bytes).end_object();
+  }
+  json.end_array();
 }
 
 Task<Response> Api::health() {
@@ -104,7 +116,9 @@ Task<Response> Api::health() {
         .field("started_total", pool.started_total);
     json.field("failed_total", pool.failed_total).end_object();
   }
-  json.end_array().end_object();
+  json.end_array();
+  write_language_states(json);
+  json.end_object();
   co_return Response{.status = runner_.draining() ? 503 : 200, .body = json.take()};
 }
 

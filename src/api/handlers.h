@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "api/metrics.h"
+#include "base/json.h"
 #include "engine/runner.h"
 #include "http/router.h"
 #include "http/server.h"
@@ -26,6 +27,7 @@ class Api {
   reactor::Task<http::Response> languages();
   reactor::Task<http::Response> health();
   reactor::Task<http::Response> metrics();
+  void write_language_states(JsonWriter& json) const;
 
   reactor::Reactor& reactor_;
   engine::Runner& runner_;

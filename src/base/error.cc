@@ -1,5 +1,6 @@
 #include "base/error.h"
 
+#include <array>
 #include <cerrno>
 #include <cstring>
 
@@ -7,84 +8,60 @@
 
 namespace lambdo {
 
+namespace {
+
+struct Row {
+  Code code;
+  std::string_view name;
+};
+
+constexpr std::array kNames = {
+    Row{Code::internal, "internal"},
+    Row{Code::invalid_argument, "invalid_argument"},
+    Row{Code::not_found, "not_found"},
+    Row{Code::method_not_allowed, "method_not_allowed"},
+    Row{Code::payload_too_large, "payload_too_large"},
+    Row{Code::headers_too_large, "headers_too_large"},
+    Row{Code::not_implemented, "not_implemented"},
+    Row{Code::timeout, "timeout"},
+    Row{Code::cancelled, "cancelled"},
+    Row{Code::closed, "closed"},
+    Row{Code::io, "io"},
+    Row{Code::overloaded, "overloaded"},
+    Row{Code::shutting_down, "shutting_down"},
+    Row{Code::unavailable, "unavailable"},
+    Row{Code::permission_denied, "permission_denied"},
+    Row{Code::resource_exhausted, "resource_exhausted"},
+    Row{Code::engine_failed, "engine_failed"},
+    Row{Code::agent_lost, "agent_lost"},
+    Row{Code::agent_protocol, "agent_protocol"},
+    Row{Code::guest_panic, "guest_panic"},
+    Row{Code::guest_ended, "guest_ended"},
+    Row{Code::guest_boot_timeout, "guest_boot_timeout"},
+    Row{Code::name_unresolved, "name_unresolved"},
+    Row{Code::tls_failed, "tls_failed"},
+    Row{Code::redirect_refused, "redirect_refused"},
+    Row{Code::unauthorized, "unauthorized"},
+    Row{Code::registry_failed, "registry_failed"},
+    Row{Code::manifest_invalid, "manifest_invalid"},
+    Row{Code::media_type_unsupported, "media_type_unsupported"},
+    Row{Code::platform_missing, "platform_missing"},
+    Row{Code::digest_mismatch, "digest_mismatch"},
+    Row{Code::size_mismatch, "size_mismatch"},
+    Row{Code::layer_invalid, "layer_invalid"},
+    Row{Code::path_escape, "path_escape"},
+    Row{Code::image_too_large, "image_too_large"},
+    Row{Code::store_invalid, "store_invalid"},
+    Row{Code::store_busy, "store_busy"},
+};
+static_assert(kNames.size() == static_cast<size_t>(kLastCode) + 1);
+
+}  // namespace
+
 std::string_view code_name(Code code) {
-  switch (code) {
-    case Code::internal:
-      return "internal";
-    case Code::invalid_argument:
-      return "invalid_argument";
-    case Code::not_found:
-      return "not_found";
-    case Code::method_not_allowed:
-      return "method_not_allowed";
-    case Code::payload_too_large:
-      return "payload_too_large";
-    case Code::headers_too_large:
-      return "headers_too_large";
-    case Code::not_implemented:
-      return "not_implemented";
-    case Code::timeout:
-      return "timeout";
-    case Code::cancelled:
-      return "cancelled";
-    case Code::closed:
-      return "closed";
-    case Code::io:
-      return "io";
-    case Code::overloaded:
-      return "overloaded";
-    case Code::shutting_down:
-      return "shutting_down";
-    case Code::unavailable:
-      return "unavailable";
-    case Code::permission_denied:
-      return "permission_denied";
-    case Code::resource_exhausted:
-      return "resource_exhausted";
-    case Code::engine_failed:
-      return "engine_failed";
-    case Code::agent_lost:
-      return "agent_lost";
-    case Code::agent_protocol:
-      return "agent_protocol";
-    case Code::guest_panic:
-      return "guest_panic";
-    case Code::guest_ended:
-      return "guest_ended";
-    case Code::guest_boot_timeout:
-      return "guest_boot_timeout";
-    case Code::name_unresolved:
-      return "name_unresolved";
-    case Code::tls_failed:
-      return "tls_failed";
-    case Code::redirect_refused:
-      return "redirect_refused";
-    case Code::unauthorized:
-      return "unauthorized";
-    case Code::registry_failed:
-      return "registry_failed";
-    case Code::manifest_invalid:
-      return "manifest_invalid";
-    case Code::media_type_unsupported:
-      return "media_type_unsupported";
-    case Code::platform_missing:
-      return "platform_missing";
-    case Code::digest_mismatch:
-      return "digest_mismatch";
-    case Code::size_mismatch:
-      return "size_mismatch";
-    case Code::layer_invalid:
-      return "layer_invalid";
-    case Code::path_escape:
-      return "path_escape";
-    case Code::image_too_large:
-      return "image_too_large";
-    case Code::store_invalid:
-      return "store_invalid";
-    case Code::store_busy:
-      return "store_busy";
-  }
-  CHECK(false && "unknown error code");
+  const auto index = static_cast<size_t>(code);
+  CHECK(index < kNames.size() && kNames[index].code == code);
+  return kNames[index].name;
 }
 
 Error Error::with_context(std::string_view context) && {

@@ -5,6 +5,8 @@
 #include <sstream>
 #include <utility>
 
+#include "cli/command_line_image.h"
+
 namespace lambdo::cli {
 
 namespace {
@@ -14,8 +16,9 @@ constexpr const char* kExamples = R"(Examples:
   lambdo config check lambdo.yaml             every problem of a configuration, with its line
   lambdo serve --config lambdo.yaml           serve POST /run on the configured address
   lambdo run -l python main.py                run a program on the server at 127.0.0.1:3000
+  lambdo image pull python:3.12-slim          fetch an image; lambdo image --help tells the rest
 
-Exit codes: 0 ok, 1 failure, 2 wrong usage.)";
+Exit codes: 0 ok, 1 failure, 2 wrong usage, 130 interrupted.)";
 
 constexpr const char* kServeExamples = R"(Examples:
   lambdo serve --config lambdo.yaml
@@ -40,7 +43,8 @@ Examples:
 
 constexpr const char* kConfigExamples = R"(Examples:
   lambdo config check lambdo.yaml
-  lambdo config check --agent agent.yaml)";
+  lambdo config check --agent agent.yaml
+  lambdo config check --language ruby.yaml)";
 
 const std::vector<std::pair<std::string, log::Level>> kLevels = {{"debug", log::Level::debug},
                                                                  {"info", log::Level::info},
@@ -55,6 +59,7 @@ struct Parsed {
   RunOptions run;
   DoctorOptions doctor;
   ConfigCheckOptions check;
+  ParsedImage images;
 };
 
 CLI::App* add_serve(CLI::App& app, Parsed& parsed) {
@@ -139,7 +144,9 @@ CLI::App* add_config_check(CLI::App& app, Parsed& parsed) {
   CLI::App* check =
       config->add_subcommand("check", "Print every problem of a configuration file, with its line");
   check->add_option("file", parsed.check.path, "The file")->type_name("FILE")->required();
-  check->add_flag("--agent", parsed.check.agent, "It is an agent's (kind: AgentConfig)");
+  CLI::Option* agent = check->add_flag("--agent", parsed.check.agent, "It is an agent's (kind: AgentConfig)");
+  check->add_flag("--language", parsed.check.language, "It is one language's (kind: Language)")
+      ->excludes(agent);
   check->footer(kConfigExamples);
   return check;
 }
@@ -153,6 +160,15 @@ PrintAndExit printed(const CLI::App& app, const CLI::ParseError& error) {
   std::ostringstream err;
   const int code = app.exit(error, out, err);
   return {code == 0 ? kExitOk : kExitUsage, out.str(), err.str()};
+}
+
+Command image_options(const ParsedImage& parsed) {
+  const ImageOptions& options = parsed.image;
+  if (options.verb == ImageVerb::pull && options.images.empty() && !options.all) {
+    return usage_error(*parsed.image_app->get_subcommand("pull"),
+                       "image pull needs an image, or --all and --config FILE");
+  }
+  return options;
 }
 
 Command serve_command(const CLI::App& serve, Parsed& parsed) {
@@ -182,6 +198,8 @@ Command parse_command_line(const std::vector<std::string>& arguments, const std:
   const CLI::App* run = add_run(app, parsed);
   const CLI::App* doctor = add_doctor(app, parsed);
   const CLI::App* check = add_config_check(app, parsed);
+  add_image(app, parsed.images);
+  add_initramfs(app, parsed.images);
 
   // CLI11 would take what follows -- for more files.
   const auto separator = std::ranges::find(arguments, "--");
@@ -203,6 +221,8 @@ Command parse_command_line(const std::vector<std::string>& arguments, const std:
   if (run->parsed()) return parsed.run;
   if (doctor->parsed()) return parsed.doctor;
   if (check->parsed()) return parsed.check;
+  if (parsed.images.image_app->parsed()) return image_options(parsed.images);
+  if (parsed.images.initramfs_app->parsed()) return parsed.images.initramfs;
   if (!serve->parsed() && parsed.root_config.empty())
     return usage_error(app, "nothing to do: name a command");
   return serve_command(*serve, parsed);

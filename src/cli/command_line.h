@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "cli/commands.h"
+#include "cli/image_command.h"
 
 namespace lambdo::cli {
 
@@ -15,7 +16,8 @@ struct PrintAndExit {
   std::string error;  ///< for standard error
 };
 
-using Command = std::variant<PrintAndExit, ServeOptions, RunOptions, DoctorOptions, ConfigCheckOptions>;
+using Command = std::variant<PrintAndExit, ServeOptions, RunOptions, DoctorOptions, ConfigCheckOptions,
+                             ImageOptions, InitramfsOptions>;
 
 /// `arguments` without the program's name; `version` is what --version prints.
 Command parse_command_line(const std::vector<std::string>& arguments, const std::string& version);

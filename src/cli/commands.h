@@ -55,7 +55,8 @@ int doctor(const DoctorOptions& options);
 /// `lambdo config check FILE`: prints all problems; exits with 0 where none is an error.
 struct ConfigCheckOptions {
   std::string path;
-  bool agent = false;  ///< the file is an agent's
+  bool agent = false;     ///< the file is an agent's
+  bool language = false;  ///< the file is one language's definition
 };
 int config_check(const ConfigCheckOptions& options);
 

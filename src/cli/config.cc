@@ -4,6 +4,7 @@
 #include <thread>
 
 #include "base/syscalls.h"
+#include "cli/config_images.h"
 #include "cli/config_languages.h"
 #include "cli/config_values.h"
 #include "cli/yaml_reader.h"
@@ -13,6 +14,10 @@ namespace lambdo::cli {
 static constexpr std::string_view kApiVersion = "lambdo.io/v1alpha1";
 static constexpr size_t kMaxFileBytes = 1 << 20;
 static constexpr uint64_t kBufferedBytes = 512 << 20;
+
+std::string Config::store_folder() const {
+  return images.store.empty() ? state_dir + "/images" : images.store;
+}
 
 std::string_view engine_name(EngineChoice choice) {
   switch (choice) {
@@ -26,7 +31,7 @@ std::string_view engine_name(EngineChoice choice) {
   return "";
 }
 
-static void read_header(YamlMap& root, std::string_view kind) {
+void read_header(YamlMap& root, std::string_view kind) {
   const std::string version_remedy = "write apiVersion: " + std::string(kApiVersion);
   const auto version = root.require("apiVersion", version_remedy);
   if (const auto text = version ? version->text() : std::nullopt; text && *text != kApiVersion) {
@@ -39,7 +44,11 @@ static void read_header(YamlMap& root, std::string_view kind) {
   if (*text == "AgentConfig") {
     written->error("this is an agent's configuration; check it with lambdo config check --agent");
   } else if (*text == "Config") {
-    written->error("this is a server's configuration; check it without --agent");
+    written->error("this is a server's configuration; check it without --agent and --language");
+  } else if (*text == "Language") {
+    written->error(
+        "this is a language's definition; include it from a configuration, or check it with lambdo "
+        "config check --language");
   } else {
     written->error(quoted(*text) + " is not supported; " + kind_remedy);
   }
@@ -125,7 +134,7 @@ static void read_section(YamlMap& root, std::string_view key, Section& section, 
   if (const auto value = root.find(key)) reader(value->map(), section);
 }
 
-static void read_server_config(YamlMap& root, Config& config) {
+static void read_server_config(YamlMap& root, const std::string& file_name, Config& config) {
   read_header(root, "Config");
   read_path(root, "state_dir", config.state_dir);
   read_section(root, "vmm", config.vmm, read_vmm);
@@ -135,7 +144,9 @@ static void read_server_config(YamlMap& root, Config& config) {
   read_section(root, "runner", config.runner, read_runner);
   read_section(root, "http", config.http, read_http);
   read_section(root, "log", config.log, read_log);
-  read_languages(root, config);
+  read_section(root, "images", config.images, read_images);
+  read_section(root, "registries", config.registries, read_registries);
+  read_languages(root, file_name, config);
   if (config.api.grpc_host.empty()) {
     config.api.grpc_host = config.api.bridge_address.substr(0, config.api.bridge_address.find('/'));
   }
@@ -160,19 +171,21 @@ static void read_agent_config(YamlMap& root, AgentConfig& config) {
 
 template <typename T, typename Reader>
 static Checked<T> check(const std::string& text, const std::string& file_name, Reader reader) {
-  Diagnostics diagnostics(file_name);
-  YamlContext context(diagnostics);
+  YamlContext context(file_name);
   Checked<T> checked;
   if (const auto document = parse_yaml(context, text)) {
     YamlMap root = document->map();
     T config;
     reader(root, config);
     root.warn_of_unknown_keys();
-    if (!diagnostics.has_errors()) checked.value = std::move(config);
+    if (!context.has_errors()) checked.value = std::move(config);
   }
-  checked.diagnostics = diagnostics.take();
+  checked.diagnostics = context.take_all();
   if (!checked.value) return checked;
-  for (const Diagnostic& diagnostic : checked.diagnostics) checked.value->warnings.push_back(diagnostic.text);
+  if constexpr (requires { checked.value->warnings; }) {
+    for (const Diagnostic& diagnostic : checked.diagnostics)
+      checked.value->warnings.push_back(diagnostic.text);
+  }
   return checked;
 }
 
@@ -189,7 +202,12 @@ static Result<T> value_or_errors(Checked<T> checked) {
 }
 
 Checked<Config> check_config(const std::string& text, const std::string& file_name) {
-  return check<Config>(text, file_name, read_server_config);
+  return check<Config>(text, file_name,
+                       [&](YamlMap& root, Config& config) { read_server_config(root, file_name, config); });
+}
+
+Checked<engine::Language> check_language(const std::string& text, const std::string& file_name) {
+  return check<engine::Language>(text, file_name, read_language_definition);
 }
 
 Checked<AgentConfig> check_agent_config(const std::string& text, const std::string& file_name) {

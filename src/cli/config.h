@@ -1,6 +1,8 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
+#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -10,6 +12,9 @@
 #include "base/log.h"
 #include "cli/diagnostics.h"
 #include "engine/language.h"
+#include "image/image_limits.h"
+#include "registry/platform.h"
+#include "registry/settings.h"
 
 /// Configuration files. docs/configuration.md says what each key means; the initialisers here are the
 /// defaults.
@@ -67,6 +72,25 @@ struct Config {
     log::Format format = log::Format::text;
   };
 
+  /// When the server starts: what of the images that languages name is fetched.
+  enum class Pull {
+    missing,  ///< those that the store does not have
+    always,   ///< all, as far as they have changed
+    never     ///< none
+  };
+  struct Images {
+    std::string store;  ///< folder; empty: see store_folder()
+    Pull pull = Pull::missing;
+  };
+  struct Registries {
+    registry::Platform platform = registry::machine_platform();
+    uint32_t parallel_downloads = 3;         ///< layers, of all images together
+    image::ImageLimits caps;                 ///< of one image
+    std::string ca_file;                     ///< trusted beside the system's; may be empty
+    std::optional<std::string> credentials;  ///< folder with Docker's config.json; empty: the usual places
+    std::map<std::string, registry::HostSettings, std::less<>> hosts;  ///< by the host of references
+  };
+
   std::string state_dir = "/var/lib/lambdo";
   Vmm vmm;
   Api api;
@@ -75,8 +99,13 @@ struct Config {
   Runner runner;
   Http http;
   Log log;
+  Images images;
+  Registries registries;
   std::vector<engine::Language> languages;  ///< at least one; name and version together are unique
   std::vector<std::string> warnings;        ///< about the file, each "file:line: key: ..."
+
+  /// Where images are kept: `images` in the state directory, unless the file says another folder.
+  [[nodiscard]] std::string store_folder() const;
 };
 
 /// `kind: AgentConfig`, what an agent reads that registers over TCP.
@@ -95,8 +124,11 @@ struct Checked {
   std::vector<Diagnostic> diagnostics;
 };
 
-/// `file_name` is what the diagnostics call the file.
+/// `file_name` is what the diagnostics call the file; files that it includes lie relative to its folder, and
+/// are read.
 Checked<Config> check_config(const std::string& text, const std::string& file_name);
+/// `kind: Language`: one entry of `languages`, in a file of its own.
+Checked<engine::Language> check_language(const std::string& text, const std::string& file_name);
 Checked<AgentConfig> check_agent_config(const std::string& text, const std::string& file_name);
 
 /// Fails with invalid_argument and all errors, one a line.

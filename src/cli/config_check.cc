@@ -26,6 +26,10 @@ int config_check(const ConfigCheckOptions& options) {
   std::vector<Diagnostic> diagnostics;
   if (options.agent) {
     diagnostics = check_agent_config(*text, options.path).diagnostics;
+  } else if (options.language) {
+    auto checked = check_language(*text, options.path);
+    diagnostics = std::move(checked.diagnostics);
+    if (checked.value) summary = "language " + checked.value->name;
   } else {
     auto checked = check_config(*text, options.path);
     diagnostics = std::move(checked.diagnostics);

@@ -5,6 +5,7 @@
 
 #include "base/text.h"
 #include "cli/config_values.h"
+#include "cli/image_source.h"
 #include "kvm/memory_layout.h"
 
 namespace lambdo::cli {
@@ -108,20 +109,43 @@ static void read_vm(YamlMap map, engine::Language& language) {
   map.warn_of_unknown_keys();
 }
 
-static engine::Language read_language(const YamlValue& value, const Config& config) {
-  YamlMap map = value.map();
+/// What guests are made of: one of `image`, or `rootfs` and `initramfs`. What an entry says goes before what
+/// it includes.
+static void read_contents(YamlMap& map, engine::Language& language) {
+  if (map.says("rootfs") || map.says("initramfs")) map.drop_inherited("image");
+  if (map.says("image")) {
+    map.drop_inherited("rootfs");
+    map.drop_inherited("initramfs");
+  }
+  read_path(map, "rootfs", language.rootfs);
+  read_path(map, "initramfs", language.initramfs);
+  const auto image = map.find("image");
+  const auto text = image ? image->text() : std::nullopt;
+  if (!text) return;
+  if (const auto source = ImageSource::parse(*text); !source) {
+    return image->error(source.error().message +
+                        "; write a reference such as docker.io/library/python:3.12-slim, oci:FOLDER or "
+                        "docker-archive:FILE");
+  }
+  const std::string_view other = !language.rootfs.empty()      ? "rootfs"
+                                 : !language.initramfs.empty() ? "initramfs"
+                                                               : "";
+  if (!other.empty()) {
+    return image->error("is there beside " + std::string(other) +
+                        ", and guests are made of one of them; remove " + "image or " + std::string(other));
+  }
+  language.image = *text;
+}
+
+static engine::Language read_language(YamlMap& map, const Config& config) {
   engine::Language language;
   language.limits = config.limits.standard;
   language.warm = kDefaultWarm;
   language.name = language_word(map.require("name", "write the name that requests use")).value_or("");
   language.version = language_word(map.find("version")).value_or("");
-  read_path(map, "rootfs", language.rootfs);
-  read_path(map, "initramfs", language.initramfs);
+  read_contents(map, language);
   map.read_number("warm", language.warm, 0, kMaxWarm);
   map.read_number("cpu_percent", language.cpu_percent, 0, kMaxCpuPercent);
-  if (const auto image = map.find("image"); image && image->text()) {
-    image->warning("is reserved and has no effect yet; name the root file system with rootfs");
-  }
   if (const auto vm = map.find("vm")) read_vm(vm->map(), language);
   if (const auto environment = map.find("environment")) read_environment(*environment, language);
   if (const auto limits = map.find("limits"))
@@ -131,6 +155,36 @@ static engine::Language read_language(const YamlValue& value, const Config& conf
   }
   map.warn_of_unknown_keys();
   return language;
+}
+
+static std::string path_beside(const std::string& file, const std::string& path) {
+  const size_t slash = file.rfind('/');
+  return path.starts_with('/') || slash == std::string::npos ? path : file.substr(0, slash + 1) + path;
+}
+
+/// The keys of the file that `value` names, for `map` to have where it does not say them itself.
+static void include_file(const YamlValue& value, const std::string& file_name, YamlMap& map) {
+  const auto path = value.text();
+  if (!path) return;
+  if (path->empty()) return value.error("is empty; write the path of a file of kind Language");
+  const std::string file = path_beside(file_name, *path);
+  const auto text = read_config_file(file);
+  if (!text) return value.error(text.error().message + " (paths are relative to this file's folder)");
+  YamlContext& context = value.context().add_file(file);
+  const auto document = parse_yaml(context, *text);
+  if (!document) return;
+  YamlMap base = document->map();
+  read_header(base, "Language");
+  if (const auto nested = base.find("include")) {
+    nested->error("an included file cannot include another; copy what it needs into it");
+  }
+  base.drop("include");
+  map.inherit(base);
+}
+
+void read_language_definition(YamlMap& root, engine::Language& language) {
+  read_header(root, "Language");
+  language = read_language(root, {});
 }
 
 /// Requests name languages without regard to case, so two that differ in case only are the same.
@@ -146,12 +200,14 @@ static void refuse_duplicate(const std::vector<engine::Language>& languages, con
   }
 }
 
-void read_languages(YamlMap& root, Config& config) {
+void read_languages(YamlMap& root, const std::string& file_name, Config& config) {
   const auto value = root.require("languages", "write at least one language with its name and steps");
   if (!value) return;
   std::vector<int> lines;
   for (const YamlValue& item : value->list(kMaxLanguages, "language")) {
-    engine::Language language = read_language(item, config);
+    YamlMap map = item.map();
+    if (const auto include = map.find("include")) include_file(*include, file_name, map);
+    engine::Language language = read_language(map, config);
     refuse_duplicate(config.languages, lines, language, item);
     config.languages.push_back(std::move(language));
     lines.push_back(item.line());

@@ -12,7 +12,14 @@ engine::Limits highest_limits();
 /// Each limit at most what `maximum` has.
 engine::Limits lowered_to(engine::Limits limits, const engine::Limits& maximum);
 
-/// Reads `languages` of the root map into config.languages; config.limits must have been read.
-void read_languages(YamlMap& root, Config& config);
+/// Reads apiVersion and kind, which must be `kind`.
+void read_header(YamlMap& root, std::string_view kind);
+
+/// Reads `languages` of the root map of the file `file_name` into config.languages; config.limits must have
+/// been read. An entry may include a file of kind Language.
+void read_languages(YamlMap& root, const std::string& file_name, Config& config);
+
+/// Reads a file of kind Language by itself, with the default limits.
+void read_language_definition(YamlMap& root, engine::Language& language);
 
 }  // namespace lambdo::cli

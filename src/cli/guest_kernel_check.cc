@@ -17,9 +17,9 @@ static Finding examine(const Config& config) {
                    "name a vmlinux or bzImage there; ./dev guest-kernel fetches the distribution's");
   }
   for (const engine::Language& language : config.languages) {
-    if (!language.initramfs.empty()) continue;
-    return warning("language " + language.name + " has no initramfs",
-                   "name a newc cpio archive of its root file system in languages[].initramfs");
+    if (!language.image.empty() || !language.initramfs.empty()) continue;
+    return warning("language " + language.name + " has no image and no initramfs",
+                   "name an image in languages[].image, or a newc cpio archive in languages[].initramfs");
   }
   const auto kernel = kvm::load_kernel(vmm.kernel);
   if (!kernel)

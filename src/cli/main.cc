@@ -17,6 +17,12 @@ struct Execute {
   int operator()(const lambdo::cli::ServeOptions& options) const { return lambdo::cli::serve(options); }
   int operator()(const lambdo::cli::RunOptions& options) const { return lambdo::cli::run(options); }
   int operator()(const lambdo::cli::DoctorOptions& options) const { return lambdo::cli::doctor(options); }
+  int operator()(const lambdo::cli::ImageOptions& options) const {
+    return lambdo::cli::image_command(options);
+  }
+  int operator()(const lambdo::cli::InitramfsOptions& options) const {
+    return lambdo::cli::initramfs_command(options);
+  }
   int operator()(const lambdo::cli::ConfigCheckOptions& options) const {
     return lambdo::cli::config_check(options);
   }

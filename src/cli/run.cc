@@ -26,6 +26,7 @@ namespace {
 using reactor::Task;
 
 constexpr size_t kMaxFileBytes = 64 << 20;
+constexpr size_t kMaxAnswerBytes = 64 << 20;
 
 Result<std::string> read_input(const RunOptions& options) {
   if (!options.input_path) return std::string();
@@ -128,15 +129,28 @@ Result<int> print_outcome(const Outcome& outcome) {
   return static_cast<int>(outcome.status & 0xff);
 }
 
+Task<Result<http::ClientResponse>> post(http::Client& client, http::Url url, std::string json) {
+  http::ClientRequest request;
+  request.method = http::Method::post;
+  request.url = std::move(url);
+  request.headers.add("Content-Type", "application/json");
+  request.body = std::move(json);
+  auto response = co_await client.fetch(std::move(request), kMaxAnswerBytes);
+  co_await client.close();
+  co_return response;
+}
+
 Result<int> run_on_server(const RunOptions& options) {
   const auto request = TRY(read_request(options));
   std::string address = options.server;
   while (address.ends_with('/')) address.pop_back();
   auto url = TRY(http::Url::parse(address + "/run"));
   auto reactor = TRY(reactor::Reactor::create());
-  const auto response = reactor->run(http::request(*reactor, std::move(url), http::Method::post,
-                                                   {{"Content-Type", "application/json"}},
-                                                   request_json(request, !options.json)));
+  http::ClientSettings settings;
+  // The server answers when the program has ended, and bounds that itself.
+  settings.timeouts.response_head_ms = 0;
+  const auto client = TRY(http::Client::create(*reactor, std::move(settings)));
+  const auto response = reactor->run(post(*client, std::move(url), request_json(request, !options.json)));
   if (!response) {
     return std::unexpected(Error(response.error())
                                .with_context("cannot reach " + options.server +
@@ -172,6 +186,7 @@ class TemporaryFolder {
 
 Task<Result<engine::RunReport>> run_once(Runtime& runtime, engine::RunRequest request) {
   Result<> started = co_await runtime.start();
+  if (started) started = co_await runtime.language_ready(0);
   Result<engine::RunReport> report = fail(Code::internal, "not started");
   if (started) {
     report = co_await runtime.runner().run(std::move(request), {});
@@ -190,6 +205,7 @@ Result<int> run_locally(const RunOptions& options) {
   // One guest for one run, of the one language, beside a server that may use the configured state directory.
   config.languages = {config.languages[wanted]};
   config.languages.front().warm = 0;
+  config.images.store = config.store_folder();
   std::optional<TemporaryFolder> state = TRY(TemporaryFolder::create());
   config.state_dir = state->path();
   Foundation foundation = TRY(lay_foundation(config));

@@ -8,7 +8,9 @@
 #include <thread>
 #include <utility>
 
+#include "base/log.h"
 #include "base/syscalls.h"
+#include "cli/image_source.h"
 #include "engine/kvm_engine.h"
 #include "engine/namespace_engine.h"
 #include "kvm/probe.h"
@@ -61,9 +63,32 @@ static Result<namespaces::LauncherProcess> start_launcher(const Config& config) 
   return namespaces::Launcher::start_process(options);
 }
 
+/// Of each registry that a language's image comes from. What fails here is told, and the registry asked as
+/// somebody without a name.
+static std::map<std::string, registry::Credential, std::less<>> find_credentials(const Config& config) {
+  std::map<std::string, registry::Credential, std::less<>> found;
+  if (config.images.pull == Config::Pull::never) return found;
+  const std::string folder = config.registries.credentials.value_or(registry::default_docker_config_folder());
+  if (folder.empty()) return found;
+  for (const engine::Language& language : config.languages) {
+    if (language.image.empty()) continue;
+    const auto source = ImageSource::parse(language.image);
+    if (!source || source->kind != ImageSource::Kind::registry) continue;
+    const std::string& host = source->reference.host;
+    if (found.contains(host)) continue;
+    auto credential = registry::find_credential(folder, host);
+    if (!credential) {
+      log::warning("no credentials for a registry", {{"host", host}, {"error", credential.error().message}});
+    }
+    found[host] = credential ? *std::move(credential) : registry::Credential{};
+  }
+  return found;
+}
+
 Result<Foundation> lay_foundation(const Config& config) {
   Foundation foundation;
   foundation.agent_path = TRY(find_agent(config));
+  foundation.credentials = find_credentials(config);
   if (config.vmm.engine != EngineChoice::namespaces) {
     auto material = prepare_kvm(config, foundation.agent_path);
     if (material) {
@@ -96,26 +121,51 @@ static engine::RunnerOptions runner_options(const Config& config) {
 }
 
 Runtime::Runtime(reactor::Reactor& reactor, const Config& config, Foundation foundation)
-    : reactor_(reactor), config_(config), foundation_(std::move(foundation)), agents_(reactor) {}
+    : reactor_(reactor),
+      config_(config),
+      foundation_(std::move(foundation)),
+      agents_(reactor),
+      files_(reactor, 1) {}
 
 Runtime::~Runtime() = default;
 
 reactor::Task<Result<>> Runtime::start() {
   if (foundation_.kvm) {
-    engine_ = std::make_unique<engine::KvmEngine>(reactor_, agents_, *std::move(foundation_.kvm),
+    engine_ = std::make_unique<engine::KvmEngine>(reactor_, agents_, files_, *std::move(foundation_.kvm),
                                                   static_cast<int64_t>(config_.vmm.boot_timeout_ms));
   } else {
     launcher_ = std::make_unique<namespaces::Launcher>(reactor_, *std::move(foundation_.launcher));
     engine_ = std::make_unique<engine::NamespaceEngine>(reactor_, *launcher_, foundation_.agent_path);
   }
-  CO_TRY(co_await engine_->prepare(config_.languages));
+  for (size_t i = 0; i < config_.languages.size(); ++i) {
+    if (config_.languages[i].image.empty()) CO_TRY(co_await engine_->prepare(i, config_.languages[i]));
+  }
   runner_ = std::make_unique<engine::Runner>(reactor_, *engine_, agents_, config_.languages,
                                              runner_options(config_));
   runner_->start();
+  co_return co_await start_images();
+}
+
+reactor::Task<Result<>> Runtime::start_images() {
+  const auto has_image = [](const engine::Language& language) { return !language.image.empty(); };
+  if (std::ranges::none_of(config_.languages, has_image)) co_return Result<>{};
+  auto services = ImageServices::create(
+      reactor_, {config_.store_folder(), config_.registries, std::move(foundation_.credentials)});
+  if (!services) co_return std::unexpected(std::move(services).error().with_context("images"));
+  image_services_ = *std::move(services);
+  images_ = std::make_unique<LanguageImages>(reactor_, config_, *image_services_, *engine_, *runner_);
+  images_->start();
   co_return Result<>{};
 }
 
+reactor::Task<Result<>> Runtime::language_ready(size_t language) {
+  if (!images_) co_return Result<>{};
+  co_return co_await images_->first_attempt(language, {});
+}
+
 reactor::Task<> Runtime::stop() {
+  if (images_) co_await images_->stop();
+  if (image_services_) co_await image_services_->close();
   if (runner_) co_await runner_->stop();
   if (engine_) co_await engine_->stop();
 }

@@ -1,16 +1,20 @@
 #pragma once
 
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
 
 #include "base/error.h"
 #include "cli/config.h"
+#include "cli/image_services.h"
+#include "cli/language_images.h"
 #include "engine/agent_client.h"
 #include "engine/engine.h"
 #include "engine/kvm_material.h"
 #include "engine/runner.h"
 #include "namespace/launcher.h"
+#include "reactor/blocking_pool.h"
 #include "reactor/reactor.h"
 
 namespace lambdo::cli {
@@ -21,6 +25,9 @@ struct Foundation {
   std::optional<namespaces::LauncherProcess> launcher;  ///< of the namespace engine
   std::optional<engine::KvmMaterial> kvm;               ///< of the kvm engine; one of the two is there
   std::string engine_warning;                           ///< why `auto` did not take kvm; empty otherwise
+  /// For the registries of the languages' images: their helpers are programs, which the server starts none
+  /// of later.
+  std::map<std::string, registry::Credential, std::less<>> credentials;
   std::string agent_path;
 };
 
@@ -36,10 +43,14 @@ class Runtime {
   Runtime(reactor::Reactor& reactor, const Config& config, Foundation foundation);
   ~Runtime();
 
-  /// Prepares the languages and starts filling the pools.
+  /// Prepares the languages and starts filling the pools. Languages with an image are prepared in the
+  /// background.
   reactor::Task<Result<>> start();
   /// Waits for the runs that have been taken, then leaves nothing behind.
   reactor::Task<> stop();
+
+  /// Waits until it is known whether this language's guests can be started.
+  reactor::Task<Result<>> language_ready(size_t language);
 
   /// Both after `start`.
   [[nodiscard]] engine::Runner& runner() { return *runner_; }
@@ -48,13 +59,18 @@ class Runtime {
   [[nodiscard]] std::vector<std::string> warnings() const;
 
  private:
+  reactor::Task<Result<>> start_images();
+
   reactor::Reactor& reactor_;
   const Config& config_;
   Foundation foundation_;
   engine::AgentRuntime agents_;
+  reactor::BlockingPool files_;
   std::unique_ptr<namespaces::Launcher> launcher_;
   std::unique_ptr<engine::Engine> engine_;
   std::unique_ptr<engine::Runner> runner_;
+  std::unique_ptr<ImageServices> image_services_;  ///< these two only where a language has an image
+  std::unique_ptr<LanguageImages> images_;
 };
 
 }  // namespace lambdo::cli

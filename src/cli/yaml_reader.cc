@@ -1,6 +1,8 @@
 #include "cli/yaml_reader.h"
 
 #include <algorithm>
+#include <functional>
+#include <set>
 
 #include "base/text.h"
 
@@ -19,10 +21,33 @@ static std::string_view kind_of(const YAML::Node& node) {
   return node.IsNull() ? "empty" : "a single value";
 }
 
+YamlContext& YamlContext::add_file(const std::string& file_name) {
+  included_.push_back(std::make_unique<YamlContext>(file_name));
+  included_.back()->parent_ = this;
+  return *included_.back();
+}
+
+bool YamlContext::has_errors() const {
+  return diagnostics_.has_errors() ||
+         std::ranges::any_of(included_, [](const auto& file) { return file->has_errors(); });
+}
+
+std::vector<Diagnostic> YamlContext::take_all() {
+  std::vector<Diagnostic> all = diagnostics_.take();
+  std::set<std::string, std::less<>> told;
+  for (const auto& file : included_) {
+    for (Diagnostic& diagnostic : file->take_all()) {
+      if (told.insert(diagnostic.text).second) all.push_back(std::move(diagnostic));
+    }
+  }
+  return all;
+}
+
 bool YamlContext::spend(int line) {
-  if (++visits_ <= kMaxVisits) return true;
-  diagnostics_->fatal(line, "aliases repeat more than " + std::to_string(kMaxVisits) +
-                                " values; write fewer of them or name fewer things with one anchor");
+  uint64_t& visits = parent_ != nullptr ? parent_->visits_ : visits_;
+  if (++visits <= kMaxVisits) return true;
+  diagnostics_.fatal(line, "aliases repeat more than " + std::to_string(kMaxVisits) +
+                               " values; write fewer of them or name fewer things with one anchor");
   return false;
 }
 
@@ -135,7 +160,8 @@ void YamlMap::collect(const YAML::Node& node, int line, int depth) {
           "is here a second time, first on line " + std::to_string(own->second) + "; remove one of the two");
       continue;
     }
-    entries_.try_emplace(key, Entry{pair.second, key_line});
+    entries_.try_emplace(
+        key, Entry{.value = pair.second, .line = key_line, .context = context_, .path = path_of(key)});
   }
   for (const auto& [source, source_line] : merged) collect_merged(source, source_line, depth + 1);
 }
@@ -168,8 +194,29 @@ std::string YamlMap::path_of(std::string_view key) const {
   return path_.empty() ? name : path_ + "." + name;
 }
 
-YamlValue YamlMap::value_of(const std::string& key, const Entry& entry) const {
-  return YamlValue(*context_, entry.value, path_of(key), line_of(entry.value, entry.line));
+YamlValue YamlMap::value_of(const Entry& entry) {
+  return YamlValue(*entry.context, entry.value, entry.path, line_of(entry.value, entry.line));
+}
+
+void YamlMap::inherit(const YamlMap& base) {
+  for (const auto& [key, entry] : base.entries_) {
+    const auto [place, is_new] = entries_.try_emplace(key, entry);
+    if (is_new) place->second.inherited = true;
+  }
+}
+
+bool YamlMap::says(std::string_view key) const {
+  const auto found = entries_.find(key);
+  return found != entries_.end() && !found->second.inherited;
+}
+
+void YamlMap::drop(std::string_view key) {
+  if (const auto found = entries_.find(key); found != entries_.end()) entries_.erase(found);
+}
+
+void YamlMap::drop_inherited(std::string_view key) {
+  const auto found = entries_.find(key);
+  if (found != entries_.end() && found->second.inherited) entries_.erase(found);
 }
 
 std::optional<YamlValue> YamlMap::find(std::string_view key) {
@@ -178,7 +225,7 @@ std::optional<YamlValue> YamlMap::find(std::string_view key) {
   if (found == entries_.end()) return std::nullopt;
   found->second.known = true;
   if (found->second.value.IsNull()) return std::nullopt;
-  return value_of(found->first, found->second);
+  return value_of(found->second);
 }
 
 std::optional<YamlValue> YamlMap::require(std::string_view key, std::string_view remedy) {
@@ -196,7 +243,7 @@ std::vector<std::pair<std::string, YamlValue>> YamlMap::entries() {
   std::vector<std::pair<std::string, YamlValue>> all;
   for (auto& [key, entry] : entries_) {
     entry.known = true;
-    all.emplace_back(key, value_of(key, entry));
+    all.emplace_back(key, value_of(entry));
   }
   return all;
 }
@@ -217,7 +264,7 @@ void YamlMap::warn_of_unknown_keys() {
     if (entry.known) continue;
     const std::string_view meant = nearest(key, candidates);
     const std::string remedy = meant.empty() ? "remove it" : "did you mean \"" + std::string(meant) + "\"?";
-    context_->diagnostics().warning(entry.line, path_of(key), "unknown key, ignored; " + remedy);
+    entry.context->diagnostics().warning(entry.line, entry.path, "unknown key, ignored; " + remedy);
   }
 }
 

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <limits>
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -20,19 +21,30 @@ namespace lambdo::cli {
 
 class YamlMap;
 
-/// What all values of one document share. Outlives them.
+/// What all values of one file share. Outlives them.
 class YamlContext {
  public:
-  explicit YamlContext(Diagnostics& diagnostics) : diagnostics_(&diagnostics) {}
+  explicit YamlContext(const std::string& file_name) : diagnostics_(file_name) {}
+  YamlContext(const YamlContext&) = delete;
+  YamlContext& operator=(const YamlContext&) = delete;
 
-  [[nodiscard]] Diagnostics& diagnostics() { return *diagnostics_; }
+  [[nodiscard]] Diagnostics& diagnostics() { return diagnostics_; }
+  /// The context of a file that this one includes. They share the number of values that may be visited.
+  YamlContext& add_file(const std::string& file_name);
+  /// Of this file and of all that it includes.
+  [[nodiscard]] bool has_errors() const;
+  /// This file's problems, then those of each included file; what a file that is included twice repeats,
+  /// once.
+  [[nodiscard]] std::vector<Diagnostic> take_all();
   /// Takes one from the number of values that may be visited. Aliases make a small file describe endless data
   /// (a cycle, or lists of lists of aliases); false, with an error, once that is what happens.
   bool spend(int line);
 
  private:
   static constexpr uint64_t kMaxVisits = 100'000;
-  Diagnostics* diagnostics_;
+  Diagnostics diagnostics_;
+  YamlContext* parent_ = nullptr;
+  std::vector<std::unique_ptr<YamlContext>> included_;
   uint64_t visits_ = 0;
 };
 
@@ -44,6 +56,7 @@ class YamlValue {
 
   [[nodiscard]] int line() const { return line_; }
   [[nodiscard]] const std::string& path() const { return path_; }
+  [[nodiscard]] YamlContext& context() const { return *context_; }
   void error(std::string_view message) const { context_->diagnostics().error(line_, path_, message); }
   void warning(std::string_view message) const { context_->diagnostics().warning(line_, path_, message); }
 
@@ -79,6 +92,13 @@ class YamlMap {
   std::optional<YamlValue> find(std::string_view key);
   /// The same, with an error where it is absent; `remedy` says what to write.
   std::optional<YamlValue> require(std::string_view key, std::string_view remedy);
+  /// What this map does not say itself it has from `base`; the values keep their places there.
+  void inherit(const YamlMap& base);
+  /// Whether the map says `key` itself.
+  [[nodiscard]] bool says(std::string_view key) const;
+  /// Forgets `key`, or only where it was inherited.
+  void drop(std::string_view key);
+  void drop_inherited(std::string_view key);
   /// All entries by key, which makes all of them known.
   std::vector<std::pair<std::string, YamlValue>> entries();
 
@@ -97,12 +117,15 @@ class YamlMap {
   struct Entry {
     YAML::Node value;
     int line;
+    YamlContext* context;  ///< of the file that it is in
+    std::string path;
     bool known = false;
+    bool inherited = false;
   };
   void collect(const YAML::Node& node, int line, int depth);
   void collect_merged(const YAML::Node& node, int line, int depth);
   [[nodiscard]] std::string path_of(std::string_view key) const;
-  [[nodiscard]] YamlValue value_of(const std::string& key, const Entry& entry) const;
+  [[nodiscard]] static YamlValue value_of(const Entry& entry);
 
   static constexpr int kMaxMergeDepth = 16;
   YamlContext* context_;

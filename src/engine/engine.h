@@ -47,9 +47,11 @@ class Engine {
   [[nodiscard]] virtual std::string_view name() const = 0;
   /// What an operator should know about it on this machine, one sentence each.
   [[nodiscard]] virtual std::vector<std::string> warnings() const = 0;
-  /// Once, before guests: says what each language's guests are made of. `languages` outlives the engine.
-  virtual reactor::Task<Result<>> prepare(const std::vector<Language>& languages) = 0;
+  /// Before guests of the language with this index, once with success: says what they are made of. Languages
+  /// come in any order, also while guests of others run. `language` outlives the call only.
+  virtual reactor::Task<Result<>> prepare(size_t index, const Language& language) = 0;
   /// Whether a run with these limits has room in a guest of this language (invalid_argument, with the field).
+  /// The language is prepared.
   [[nodiscard]] virtual Result<> check_limits(size_t /*language*/, const Limits& /*limits*/) const {
     return {};
   }

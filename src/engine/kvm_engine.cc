@@ -223,10 +223,11 @@ reactor::Task<Result<GuestUsage>> KvmEngine::KvmGuest::destroy() {
   co_return GuestUsage{};
 }
 
-KvmEngine::KvmEngine(reactor::Reactor& reactor, AgentRuntime& agents, KvmMaterial material,
-                     int64_t boot_timeout_ms)
+KvmEngine::KvmEngine(reactor::Reactor& reactor, AgentRuntime& agents, reactor::BlockingPool& pool,
+                     KvmMaterial material, int64_t boot_timeout_ms)
     : reactor_(reactor),
       agents_(agents),
+      pool_(pool),
       threads_(reactor),
       material_(std::move(material)),
       boot_timeout_ms_(boot_timeout_ms),
@@ -242,8 +243,17 @@ KvmEngine::~KvmEngine() {
   agents_.set_registry(nullptr);
 }
 
-reactor::Task<Result<>> KvmEngine::prepare(const std::vector<Language>& /*languages*/) {
-  co_return Result<>{};  // load_kvm_material() has done it, where it may block
+reactor::Task<Result<>> KvmEngine::prepare(size_t index, const Language& language) {
+  // load_kvm_material() has read those that come with a file of their own.
+  if (material_.languages.contains(index)) co_return Result<>{};
+  const KvmSharedFiles& shared = *material_.shared;
+  auto loaded = co_await pool_.run([&shared, &language] { return load_kvm_language(shared, language); });
+  if (!loaded) {
+    co_return std::unexpected(std::move(loaded).error().with_context("languages[" + std::to_string(index) +
+                                                                     "] (" + language.name + ")"));
+  }
+  material_.languages.emplace(index, *std::move(loaded));
+  co_return Result<>{};
 }
 
 reactor::Task<Result<std::unique_ptr<Guest>>> KvmEngine::create_guest(size_t language,

@@ -9,6 +9,7 @@
 #include "engine/engine.h"
 #include "engine/kvm_material.h"
 #include "kvm/vcpu_threads.h"
+#include "reactor/blocking_pool.h"
 #include "reactor/event.h"
 #include "reactor/reactor.h"
 
@@ -18,13 +19,14 @@ namespace lambdo::engine {
 /// over vsock, then the host dials it.
 class KvmEngine final : public Engine, private AgentRegistry {
  public:
-  /// `agents` outlives the engine, which is its registry.
-  KvmEngine(reactor::Reactor& reactor, AgentRuntime& agents, KvmMaterial material, int64_t boot_timeout_ms);
+  /// `agents`, whose registry the engine is, and `pool`, for files to be read, outlive it.
+  KvmEngine(reactor::Reactor& reactor, AgentRuntime& agents, reactor::BlockingPool& pool,
+            KvmMaterial material, int64_t boot_timeout_ms);
   ~KvmEngine() override;
 
   [[nodiscard]] std::string_view name() const override { return "kvm"; }
   [[nodiscard]] std::vector<std::string> warnings() const override;
-  reactor::Task<Result<>> prepare(const std::vector<Language>& languages) override;
+  reactor::Task<Result<>> prepare(size_t index, const Language& language) override;
   [[nodiscard]] Result<> check_limits(size_t language, const Limits& limits) const override;
   /// Returns when the guest has booted and its agent is connected. Errors: guest_panic, guest_ended,
   /// guest_boot_timeout, agent_protocol, resource_exhausted, cancelled; engine_failed for all else.
@@ -40,6 +42,7 @@ class KvmEngine final : public Engine, private AgentRegistry {
 
   reactor::Reactor& reactor_;
   AgentRuntime& agents_;
+  reactor::BlockingPool& pool_;
   kvm::VcpuThreads threads_;
   KvmMaterial material_;
   int64_t boot_timeout_ms_;

@@ -41,20 +41,24 @@ Result<std::string> agent_config(const Language& language) {
   text += "--register-port=" + std::to_string(kRegistrationPort) + "\n";
   text += "--listen-port=" + std::to_string(kAgentPort) + "\n";
   text += "--disk-mb=" + std::to_string(language.limits.disk_mb) + "\n";
+  text += "--user=" + std::to_string(language.user.uid) + ":" + std::to_string(language.user.gid) + "\n";
   return text;
 }
 
-struct SharedFiles {
-  std::string agent;
-  std::vector<kvm::KernelModule> modules;
-};
+Result<std::vector<kvm::KernelModule>> load_modules(const KvmFiles& files, const kvm::KernelImage& kernel) {
+  if (files.modules_path.empty()) return std::vector<kvm::KernelModule>();
+  const auto folder = TRY(kvm::ModulesFolder::open(files.modules_path));
+  return folder.resolve(kvm::kGuestModules, kernel.version());
+}
 
-Result<KvmLanguage> load_language(const SharedFiles& shared, const Language& language) {
+}  // namespace
+
+Result<KvmLanguage> load_kvm_language(const KvmSharedFiles& shared, const Language& language) {
   if (language.initramfs.empty()) {
     return fail(
         Code::invalid_argument,
-        "initramfs is missing, which the kvm engine needs; name a newc cpio archive of the language's "
-        "root file system");
+        "initramfs is missing, which the kvm engine needs; name an image, or a newc cpio archive of the "
+        "language's root file system");
   }
   auto image = sys::read_file(language.initramfs, kvm::kMaxRamBytes);
   if (!image) return std::unexpected(std::move(image).error().with_context("initramfs"));
@@ -98,14 +102,6 @@ Result<KvmLanguage> load_language(const SharedFiles& shared, const Language& lan
   return result;
 }
 
-Result<std::vector<kvm::KernelModule>> load_modules(const KvmFiles& files, const kvm::KernelImage& kernel) {
-  if (files.modules_path.empty()) return std::vector<kvm::KernelModule>();
-  const auto folder = TRY(kvm::ModulesFolder::open(files.modules_path));
-  return folder.resolve(kvm::kGuestModules, kernel.version());
-}
-
-}  // namespace
-
 uint64_t guest_ram_bytes(const Language& language, uint64_t archive_bytes, uint64_t unpacked_bytes) {
   if (language.vm_memory_mb != 0) return language.vm_memory_mb * kMiB;
   const uint64_t unpacking = kOwnBytes + archive_bytes + unpacked_bytes;
@@ -134,25 +130,27 @@ Result<KvmMaterial> load_kvm_material(const KvmFiles& files, const std::vector<L
   material.kernel_arguments = files.kernel_arguments;
   if (auto line = guest_command_line(TRY(kvm::BootToken::random()), files.kernel_arguments); !line)
     return std::unexpected(std::move(line).error().with_context("vmm.kernel_arguments"));
-  SharedFiles shared;
+  KvmSharedFiles shared;
   auto modules = load_modules(files, *material.kernel);
   if (!modules) return std::unexpected(std::move(modules).error().with_context("vmm.modules"));
   shared.modules = *std::move(modules);
   auto agent = sys::read_file(files.agent_path, kMaxAgentBytes);
   if (!agent) return std::unexpected(std::move(agent).error().with_context("agent.path"));
   shared.agent = *std::move(agent);
+  material.shared = std::make_shared<const KvmSharedFiles>(std::move(shared));
   for (size_t i = 0; i < languages.size(); ++i) {
-    auto loaded = load_language(shared, languages[i]);
-    if (!loaded) {
-      return std::unexpected(std::move(loaded).error().with_context("languages[" + std::to_string(i) + "] (" +
-                                                                    languages[i].name + ")"));
-    }
-    material.languages.push_back(*std::move(loaded));
     if (languages[i].cpu_percent != 0) {
       material.warnings.push_back("languages[" + std::to_string(i) +
                                   "].cpu_percent has no effect with the kvm "
                                   "engine; vm.vcpus bounds what a guest can use");
     }
+    if (!languages[i].image.empty()) continue;
+    auto loaded = load_kvm_language(*material.shared, languages[i]);
+    if (!loaded) {
+      return std::unexpected(std::move(loaded).error().with_context("languages[" + std::to_string(i) + "] (" +
+                                                                    languages[i].name + ")"));
+    }
+    material.languages.emplace(i, *std::move(loaded));
   }
   return material;
 }

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -10,6 +11,7 @@
 #include "kvm/boot_archive.h"
 #include "kvm/command_line.h"
 #include "kvm/kernel_image.h"
+#include "kvm/kernel_modules.h"
 
 namespace lambdo::engine {
 
@@ -33,17 +35,28 @@ struct KvmLanguage {
   uint64_t max_memory_mb = 0;  ///< the largest memory limit that a run in it can have
 };
 
+/// What goes into the archive of every language.
+struct KvmSharedFiles {
+  std::string agent;
+  std::vector<kvm::KernelModule> modules;
+};
+
 /// Read once, shared by all guests.
 struct KvmMaterial {
   std::shared_ptr<const kvm::KernelImage> kernel;
   std::string kernel_arguments;
-  std::vector<KvmLanguage> languages;  ///< as many as there are languages
-  std::vector<std::string> warnings;   ///< what of the configuration has no effect, one sentence each
+  std::shared_ptr<const KvmSharedFiles> shared;
+  /// By index: those that have an initramfs; those of an image come later, by load_kvm_language().
+  std::map<size_t, KvmLanguage> languages;
+  std::vector<std::string> warnings;  ///< what of the configuration has no effect, one sentence each
 };
 
 /// Reads and checks everything. Blocks for as long as the kernel takes to unpack, up to a second. Errors name
 /// the configuration's key and what to do.
 Result<KvmMaterial> load_kvm_material(const KvmFiles& files, const std::vector<Language>& languages);
+
+/// Reads the initramfs of one language. Blocks. Errors name the key below the language.
+Result<KvmLanguage> load_kvm_language(const KvmSharedFiles& shared, const Language& language);
 
 /// The kernel's command line in the guest with this token. invalid_argument where `arguments` are none.
 Result<kvm::CommandLine> guest_command_line(const kvm::BootToken& token, const std::string& arguments);

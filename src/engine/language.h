@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -27,10 +28,19 @@ struct Step {
   bool output_debug = false;
 };
 
+/// Who steps run as in the guest. Never root.
+struct StepUser {
+  uint32_t uid = 1000;
+  uint32_t gid = 1000;
+
+  bool operator==(const StepUser&) const = default;
+};
+
 /// How programs of one language are run.
 struct Language {
   std::string name;
   std::string version;
+  std::string image;      ///< where its image comes from, as configured; excludes the two below
   std::string rootfs;     ///< folder with the root file system; may be empty
   std::string initramfs;  ///< newc archive for the kvm engine; may be empty
   std::vector<std::pair<std::string, std::string>> environment;
@@ -40,6 +50,28 @@ struct Language {
   uint32_t cpu_percent = 0;   ///< of one processor, for each guest; 0: no limit
   uint64_t vm_memory_mb = 0;  ///< MiB of RAM of a microVM; 0: as much as image and limits need
   uint32_t vcpus = 1;         ///< processors of a microVM
+  StepUser user;
+};
+
+/// How far a language is whose image has to be brought here first.
+struct LanguageState {
+  enum class Phase {
+    waiting,    ///< nothing has happened yet
+    fetching,   ///< the image's layers come
+    unpacking,  ///< they are made into what guests run from
+    failed,     ///< the last attempt failed; another one follows
+    ready       ///< guests can be started
+  };
+
+  Phase phase = Phase::ready;
+  uint64_t done_bytes = 0;   ///< of the layers, compressed
+  uint64_t total_bytes = 0;  ///< 0: not known yet
+  std::string problem;       ///< of the last attempt; empty: none has failed
+
+  /// "waiting", "fetching", ...
+  [[nodiscard]] std::string_view name() const;
+  /// Why runs have to wait, for people: "its image is being fetched (41% of 52 MB)".
+  [[nodiscard]] std::string sentence() const;
 };
 
 }  // namespace lambdo::engine

@@ -82,28 +82,28 @@ std::vector<std::string> NamespaceEngine::warnings() const {
   return warnings;
 }
 
-reactor::Task<Result<>> NamespaceEngine::prepare(const std::vector<Language>& languages) {
-  for (size_t i = 0; i < languages.size(); ++i) {
-    const Language& language = languages[i];
-    const std::string field = "languages[" + std::to_string(i) + "] (" + language.name + ")";
-    if (language.rootfs.empty()) {
-      co_return fail(Code::invalid_argument, field + ": the namespace engine needs a rootfs; set languages[" +
-                                                 std::to_string(i) +
-                                                 "].rootfs to a folder with a root file system");
-    }
-    namespaces::SandboxSpec spec;
-    spec.name = language.name;
-    spec.rootfs = language.rootfs;
-    spec.agent_path = agent_path_;
-    spec.environment = language.environment;
-    spec.memory_mb = language.limits.memory_mb;
-    spec.processes = language.limits.processes + kOwnTasks;
-    spec.disk_mb = language.limits.disk_mb;
-    spec.cpu_percent = language.cpu_percent;
-    auto kind = co_await launcher_.define(std::move(spec));
-    if (!kind) co_return std::unexpected(std::move(kind).error().with_context(field));
-    kinds_.push_back(*kind);
+reactor::Task<Result<>> NamespaceEngine::prepare(size_t index, const Language& language) {
+  const std::string field = "languages[" + std::to_string(index) + "] (" + language.name + ")";
+  if (language.rootfs.empty()) {
+    co_return fail(Code::invalid_argument,
+                   field + ": the namespace engine needs an image or a rootfs; set languages[" +
+                       std::to_string(index) +
+                       "].image to an image, or rootfs to a folder with a root file system");
   }
+  namespaces::SandboxSpec spec;
+  spec.name = language.name;
+  spec.rootfs = language.rootfs;
+  spec.agent_path = agent_path_;
+  spec.environment = language.environment;
+  spec.memory_mb = language.limits.memory_mb;
+  spec.processes = language.limits.processes + kOwnTasks;
+  spec.disk_mb = language.limits.disk_mb;
+  spec.cpu_percent = language.cpu_percent;
+  spec.uid = language.user.uid;
+  spec.gid = language.user.gid;
+  auto kind = co_await launcher_.define(std::move(spec));
+  if (!kind) co_return std::unexpected(std::move(kind).error().with_context(field));
+  kinds_.insert_or_assign(index, *kind);
   co_return Result<>{};
 }
 

@@ -22,7 +22,7 @@ class NamespaceEngine final : public Engine, private namespaces::LauncherObserve
 
   [[nodiscard]] std::string_view name() const override { return "namespace"; }
   [[nodiscard]] std::vector<std::string> warnings() const override;
-  reactor::Task<Result<>> prepare(const std::vector<Language>& languages) override;
+  reactor::Task<Result<>> prepare(size_t index, const Language& language) override;
   reactor::Task<Result<std::unique_ptr<Guest>>> create_guest(size_t language,
                                                              reactor::CancelToken token) override;
   reactor::Task<Result<std::string>> failure(reactor::CancelToken token) override;
@@ -36,7 +36,7 @@ class NamespaceEngine final : public Engine, private namespaces::LauncherObserve
   reactor::Reactor& reactor_;
   namespaces::Launcher& launcher_;
   std::string agent_path_;
-  std::vector<uint32_t> kinds_;  // the launcher's handle of each language
+  std::map<size_t, uint32_t> kinds_;  // the launcher's handle of each language
   std::map<namespaces::SandboxId, NamespaceGuest*> guests_;
   reactor::Event lost_;
   std::string failure_;

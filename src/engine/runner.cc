@@ -46,6 +46,8 @@ Runner::Runner(reactor::Reactor& reactor, Engine& engine, AgentRuntime& agents,
     pools_.push_back(std::make_unique<WarmPool>(
         reactor, engine, agents, slots_,
         WarmPool::Options{i, languages[i].name, languages[i].warm, options.start_timeout_ms}));
+    states_.push_back(
+        {.phase = languages[i].image.empty() ? LanguageState::Phase::ready : LanguageState::Phase::waiting});
   }
   // Ids are unique over restarts: a random part, then a counter.
   CHECK(::getrandom(&id_prefix_, sizeof id_prefix_, 0) == sizeof id_prefix_);
@@ -56,7 +58,24 @@ Runner::~Runner() {
 }
 
 void Runner::start() {
-  for (auto& pool : pools_) pool->refill();
+  started_ = true;
+  for (size_t i = 0; i < pools_.size(); ++i) {
+    if (states_[i].phase == LanguageState::Phase::ready) pools_[i]->refill();
+  }
+}
+
+void Runner::set_state(size_t language, LanguageState state) {
+  LanguageState& now = states_.at(language);
+  CHECK(now.phase != LanguageState::Phase::ready);
+  now = std::move(state);
+  if (now.phase == LanguageState::Phase::ready && started_ && !draining_) pools_[language]->refill();
+}
+
+Result<> Runner::check_ready(size_t language) const {
+  const LanguageState& state = states_[language];
+  if (state.phase == LanguageState::Phase::ready) return {};
+  return fail(Code::unavailable, "language " + languages_[language].name +
+                                     " is not ready yet: " + state.sentence() + "; try again later");
 }
 
 std::string Runner::next_id() {
@@ -75,6 +94,7 @@ reactor::Task<Result<RunReport>> Runner::run(RunRequest request, reactor::Cancel
   CO_TRY(validate(run.request));
   run.language = CO_TRY(find_language(languages_, run.request));
   run.limits = CO_TRY(effective_limits(languages_[run.language], run.request.limits, options_.max_limits));
+  CO_TRY(check_ready(run.language));
   CO_TRY(engine_.check_limits(run.language, run.limits));
   ++inside_;
   Result<> admitted = co_await admit(run, token);

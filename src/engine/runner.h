@@ -50,10 +50,15 @@ class Runner {
          const std::vector<Language>& languages, RunnerOptions options);
   ~Runner();
 
-  /// Starts filling the warm pools.
+  /// Starts filling the warm pools of the languages that are ready. Those with an image are not, until
+  /// `set_state` says so.
   void start();
+  /// How far a language is. Once it is ready it stays so.
+  void set_state(size_t language, LanguageState state);
+  [[nodiscard]] const LanguageState& state(size_t language) const { return states_.at(language); }
   /// Runs one program. `token` cancelled means that nobody wants the result any more: the guest is killed at
-  /// once. Errors: invalid_argument, not_found (language); overloaded, shutting_down; timeout (in the queue);
+  /// once. Errors: invalid_argument, not_found (language); unavailable (a language that is not ready yet);
+  /// overloaded, shutting_down; timeout (in the queue);
   /// engine_failed; agent_lost, agent_protocol; cancelled.
   reactor::Task<Result<RunReport>> run(RunRequest request, reactor::CancelToken token);
   /// Takes no more runs; those that have been taken go on.
@@ -71,6 +76,7 @@ class Runner {
 
  private:
   struct Run;
+  [[nodiscard]] Result<> check_ready(size_t language) const;
   reactor::Task<Result<>> admit(Run& run, reactor::CancelToken token);
   void release_place();
   reactor::Task<Result<RunReport>> execute(Run& run, ReadyGuest& guest, reactor::CancelToken token);
@@ -85,6 +91,8 @@ class Runner {
   RunnerOptions options_;
   StartSlots slots_;
   std::vector<std::unique_ptr<WarmPool>> pools_;
+  std::vector<LanguageState> states_;
+  bool started_ = false;
   reactor::Event place_freed_;
   reactor::Event all_ended_;
   size_t running_ = 0;

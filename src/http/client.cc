@@ -1,76 +1,146 @@
 #include "http/client.h"
 
-#include <arpa/inet.h>
+#include <utility>
 
-#include <array>
-
-#include "base/text.h"
-#include "reactor/stream.h"
+#include "http/connection_pool.h"
+#include "http/dialer.h"
+#include "http/exchange.h"
+#include "http/redirects.h"
+#include "http/request_writer.h"
 
 namespace lambdo::http {
 
-static bool is_address(const std::string& host) {
-  std::array<unsigned char, sizeof(in6_addr)> address{};
-  return ::inet_pton(AF_INET, host.c_str(), address.data()) == 1 ||
-         ::inet_pton(AF_INET6, host.c_str(), address.data()) == 1;
+namespace {
+
+// Certificates and handshakes one after another: many at once would only take the processor from the guests.
+constexpr size_t kThreads = 1;
+/// A redirect's body that is longer is not worth reading.
+constexpr size_t kMaxDrainedBytes = 64 << 10;
+
+/// May be sent twice without harm (RFC 9110, 9.2.2).
+bool is_idempotent(Method method) {
+  return method != Method::post && method != Method::patch;
 }
 
-static Task<Result<Fd>> connect(reactor::Reactor& reactor, const Url& url, CancelToken token) {
-  if (url.scheme != "http") {
-    co_return fail(Code::not_implemented, "https is not supported; use an http:// URL of a server nearby");
+Result<> check_settings(const ClientSettings& settings) {
+  const ClientLimits& limits = settings.limits;
+  if (limits.connections_per_host == 0) return fail(Code::invalid_argument, "connections_per_host is 0");
+  if (limits.max_head_bytes == 0) return fail(Code::invalid_argument, "max_head_bytes is 0");
+  for (const char c : settings.user_agent) {
+    if (c < ' ' || c > '~')
+      return fail(Code::invalid_argument, "user_agent has characters beside ASCII text");
   }
-  if (url.host == "localhost") {
-    auto socket = co_await reactor::connect_tcp(reactor, "127.0.0.1", url.port, token);
-    if (socket || token.cancelled()) co_return socket;
-    auto other = co_await reactor::connect_tcp(reactor, "::1", url.port, token);
-    // Where neither is there, the error of the usual one says more.
-    if (other || token.cancelled()) co_return other;
-    co_return socket;
-  }
-  if (!is_address(url.host)) {
-    co_return fail(Code::not_implemented, "host names are not looked up; write the address of \"" + url.host +
-                                              "\" (getent hosts " + url.host + ") or localhost");
-  }
-  co_return co_await reactor::connect_tcp(reactor, url.host, url.port, token);
+  return {};
 }
 
-static std::string request_text(const Url& url, Method method, const Headers& headers,
-                                const std::string& body) {
-  std::string out(method_name(method));
-  out += " " + url.target + " HTTP/1.1\r\nHost: " + url.authority() + "\r\nConnection: close\r\n";
-  for (size_t i = 0; i < headers.size(); ++i) {
-    out += std::string(headers[i].name) + ": " + std::string(headers[i].value) + "\r\n";
-  }
-  if (!body.empty() || method == Method::post || method == Method::put || method == Method::patch) {
-    out += "Content-Length: " + std::to_string(body.size()) + "\r\n";
-  }
-  return out + "\r\n" + body;
+std::string pool_key(const Url& url, const Proxy* proxy) {
+  std::string key = url.scheme + "://" + url.host + " port " + std::to_string(url.port);
+  if (proxy != nullptr) key += " by the proxy " + proxy->host + " port " + std::to_string(proxy->port);
+  return key;
 }
 
-Task<Result<ClientResponse>> request(reactor::Reactor& reactor, Url url, Method method, Headers headers,
-                                     std::string body, CancelToken token, ClientOptions options) {
-  for (size_t i = 0; i < headers.size(); ++i) {
-    if (headers[i].value.find_first_of(std::string_view("\r\n\0", 3)) != std::string_view::npos) {
-      co_return fail(Code::invalid_argument,
-                     "the header " + std::string(headers[i].name) + " has a line break");
+}  // namespace
+
+class ClientCore {
+ public:
+  ClientCore(reactor::Reactor& reactor, ClientSettings settings, ProxyRules rules)
+      : reactor_(&reactor),
+        settings_(std::move(settings)),
+        rules_(std::move(rules)),
+        threads_(reactor, kThreads),
+        dialer_(reactor, threads_, settings_),
+        pool_(reactor, {settings_.limits.connections_per_host, settings_.limits.kept_per_host,
+                        settings_.limits.kept_connections, settings_.timeouts.kept_connection_ms}) {}
+
+  Task<Result<IncomingResponse>> send(ClientRequest request, CancelToken token) {
+    CO_TRY(check_request_to_send(request));
+    Redirects redirects(settings_.limits.max_redirects, request.url);
+    while (true) {
+      auto response = co_await exchange(request, token);
+      if (!response) co_return std::unexpected(redirects.explain(std::move(response).error()));
+      if (!Redirects::is_redirect(request, *response)) co_return response;
+      CO_TRY(redirects.follow(request, *response));
+      CO_TRY(check_request_to_send(request));
+      // So that the connection can be kept.
+      if (response->content_length().value_or(SIZE_MAX) <= kMaxDrainedBytes) {
+        (void)co_await response->read_all(kMaxDrainedBytes, token);
+      }
     }
   }
-  reactor::SocketStream stream(reactor, CO_TRY(co_await connect(reactor, url, token)));
-  const std::string text = request_text(url, method, headers, body);
-  const auto sent = co_await stream.send(reactor::as_bytes(text), token);
-  // A server may answer, 413 say, and close before it has read all: its answer counts, not that we could not
-  // send.
-  if (!sent && sent.error().code != Code::closed) co_return std::unexpected(sent.error());
-  ResponseParser parser(method, options.max_response_bytes);
-  while (!parser.complete()) {
-    const reactor::Chunk chunk = CO_TRY(co_await stream.receive(token));
-    if (chunk.empty()) {
-      CO_TRY(parser.finish());
-      break;
+
+  ConnectionPool& pool() { return pool_; }
+
+ private:
+  /// One request to one place. `request` outlives it.
+  Task<Result<IncomingResponse>> exchange(const ClientRequest& request, CancelToken token) {
+    const Url& url = request.url;
+    const Proxy* proxy = rules_.choose(url);
+    const Proxy* asked = url.scheme == "http" ? proxy : nullptr;
+    auto slot = CO_TRY(co_await pool_.slot(pool_key(url, proxy), token));
+    // The server may end a kept connection just as we send on it; only a request that may be sent twice can
+    // take that risk.
+    std::optional<ClientConnection> kept;
+    if (is_idempotent(request.method)) {
+      kept = slot.take_kept(request.addresses == AddressScope::public_only);
     }
-    CO_TRY(parser.feed(reactor::as_text(chunk.bytes())));
+    const bool is_kept = kept.has_value();
+    if (!kept) kept = CO_TRY(co_await dialer_.dial(url, proxy, request.addresses, token));
+    auto first = std::make_unique<Exchange>(*reactor_, settings_, std::move(slot), std::move(*kept), url,
+                                            request.method);
+    auto performed =
+        co_await first->perform(request_head(request, asked, settings_.user_agent), request.body, token);
+    if (performed) co_return IncomingResponse(std::move(first));
+    const bool is_stale = is_kept && performed.error().code == Code::closed && !first->parser().started();
+    if (!is_stale) co_return std::unexpected(std::move(performed).error());
+
+    auto again = first->take_slot();
+    first.reset();
+    auto fresh = CO_TRY(co_await dialer_.dial(url, proxy, request.addresses, token));
+    auto second = std::make_unique<Exchange>(*reactor_, settings_, std::move(again), std::move(fresh), url,
+                                             request.method);
+    CO_TRY(co_await second->perform(request_head(request, asked, settings_.user_agent), request.body, token));
+    co_return IncomingResponse(std::move(second));
   }
-  co_return parser.take();
+
+  reactor::Reactor* reactor_;
+  const ClientSettings settings_;
+  const ProxyRules rules_;
+  reactor::BlockingPool threads_;
+  Dialer dialer_;
+  ConnectionPool pool_;
+};
+
+Result<std::unique_ptr<Client>> Client::create(reactor::Reactor& reactor, ClientSettings settings) {
+  TRY(check_settings(settings));
+  auto rules = TRY(ProxyRules::create(settings.proxies));
+  return std::unique_ptr<Client>(
+      new Client(std::make_unique<ClientCore>(reactor, std::move(settings), std::move(rules))));
+}
+
+Client::Client(std::unique_ptr<ClientCore> core) : core_(std::move(core)) {}
+Client::~Client() = default;
+
+Task<Result<IncomingResponse>> Client::send(ClientRequest request, CancelToken token) {
+  return core_->send(std::move(request), token);
+}
+
+Task<Result<ClientResponse>> Client::fetch(ClientRequest request, size_t max_body_bytes, CancelToken token) {
+  auto incoming = CO_TRY(co_await send(std::move(request), token));
+  ClientResponse response;
+  response.body = CO_TRY(co_await incoming.read_all(max_body_bytes, token));
+  response.status = incoming.status();
+  response.headers = incoming.headers();
+  response.url = incoming.url();
+  response.peer_is_private = incoming.peer_is_private();
+  co_return response;
+}
+
+Task<> Client::close() {
+  return core_->pool().close();
+}
+
+size_t Client::kept_connections() const {
+  return core_->pool().kept();
 }
 
 }  // namespace lambdo::http

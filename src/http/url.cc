@@ -60,4 +60,49 @@ std::string Url::authority() const {
   return out;
 }
 
+std::string Url::text() const {
+  return scheme + "://" + authority() + target;
+}
+
+bool Url::same_origin(const Url& other) const {
+  return scheme == other.scheme && host == other.host && port == other.port;
+}
+
+/// Takes "." and ".." out of an absolute path (RFC 3986, 5.2.4).
+static std::string without_dot_segments(std::string_view path) {
+  std::string out;
+  while (!path.empty()) {
+    const size_t end = std::min(path.find('/', 1), path.size());
+    const std::string_view segment = path.substr(0, end);
+    path.remove_prefix(end);
+    if (segment == "/." || segment == "/..") {
+      if (segment == "/..") out.resize(out.empty() ? 0 : out.rfind('/'));
+      if (path.empty()) out += '/';
+    } else {
+      out += segment;
+    }
+  }
+  return out;
+}
+
+/// Whether a scheme stands in front (RFC 3986, 3.1): a colon before anything that ends one.
+static bool has_scheme(std::string_view reference) {
+  const size_t end = reference.find_first_of(":/?#");
+  return end != std::string_view::npos && end > 0 && reference[end] == ':';
+}
+
+Result<Url> Url::resolve(std::string_view reference) const {
+  reference = reference.substr(0, reference.find('#'));
+  if (has_scheme(reference)) return parse(reference);
+  if (reference.starts_with("//")) return parse(scheme + ":" + std::string(reference));
+  const std::string origin = scheme + "://" + authority();
+  if (reference.empty()) return *this;
+  const std::string_view path = std::string_view(target).substr(0, target.find('?'));
+  if (reference.starts_with('?')) return parse(origin + std::string(path) + std::string(reference));
+  const size_t query = std::min(reference.find('?'), reference.size());
+  std::string merged(reference.substr(0, query));
+  if (!merged.starts_with('/')) merged.insert(0, path.substr(0, path.rfind('/') + 1));
+  return parse(origin + without_dot_segments(merged) + std::string(reference.substr(query)));
+}
+
 }  // namespace lambdo::http

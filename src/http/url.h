@@ -18,6 +18,14 @@ struct Url {
   static Result<Url> parse(std::string_view text);
   /// What the Host header carries: the port only where it is not the scheme's own.
   [[nodiscard]] std::string authority() const;
+  /// Scheme, authority and target.
+  [[nodiscard]] std::string text() const;
+  /// What a Location header with `reference` means here (RFC 3986, 5.2); its fragment is dropped.
+  [[nodiscard]] Result<Url> resolve(std::string_view reference) const;
+  /// Whether scheme, host and port are the same.
+  [[nodiscard]] bool same_origin(const Url& other) const;
+
+  bool operator==(const Url&) const = default;
 };
 
 }  // namespace lambdo::http

@@ -21,7 +21,7 @@ struct Shape {
 
 // In the order of Kind.
 constexpr std::array<Shape, 10> kShapes = {{
-    {4, 3, kAny},  // define
+    {6, 3, kAny},  // define
     {2, 0, 0},     // launch
     {3, 0, 0},     // set_limits
     {1, 0, 0},     // usage
@@ -122,9 +122,10 @@ Result<Message> decode(std::span<const std::byte> bytes) {
 }
 
 Message encode_spec(const SandboxSpec& spec) {
-  Message message{.kind = Kind::define,
-                  .numbers = {spec.memory_mb, spec.processes, spec.disk_mb, spec.cpu_percent},
-                  .texts = {spec.name, spec.rootfs, spec.agent_path}};
+  Message message{
+      .kind = Kind::define,
+      .numbers = {spec.memory_mb, spec.processes, spec.disk_mb, spec.cpu_percent, spec.uid, spec.gid},
+      .texts = {spec.name, spec.rootfs, spec.agent_path}};
   for (const auto& [key, value] : spec.environment) {
     message.texts.push_back(key);
     message.texts.push_back(value);
@@ -136,13 +137,16 @@ Result<SandboxSpec> decode_spec(const Message& message) {
   constexpr uint64_t kMaxMb = uint64_t{1} << 30;
   constexpr uint64_t kMaxProcesses = uint64_t{1} << 22;
   constexpr uint64_t kMaxPercent = 100'000;
+  constexpr uint64_t kMaxId = 0xffff'fffe;  // the next one means none
   SandboxSpec spec{.name = message.texts[0],
                    .rootfs = message.texts[1],
                    .agent_path = message.texts[2],
                    .memory_mb = message.numbers[0],
                    .processes = message.numbers[1],
                    .disk_mb = message.numbers[2],
-                   .cpu_percent = static_cast<uint32_t>(message.numbers[3])};
+                   .cpu_percent = static_cast<uint32_t>(message.numbers[3]),
+                   .uid = static_cast<uint32_t>(message.numbers[4]),
+                   .gid = static_cast<uint32_t>(message.numbers[5])};
   for (const std::string& text : message.texts) {
     if (has_nul(text)) return malformed("NUL in a text");
   }
@@ -157,6 +161,9 @@ Result<SandboxSpec> decode_spec(const Message& message) {
   if (spec.disk_mb == 0 || spec.disk_mb > kMaxMb) return malformed("disk limit");
   if (spec.processes == 0 || spec.processes > kMaxProcesses) return malformed("process limit");
   if (message.numbers[3] > kMaxPercent) return malformed("CPU limit");
+  for (const uint64_t id : {message.numbers[4], message.numbers[5]}) {
+    if (id == 0 || id > kMaxId) return malformed("user or group");
+  }
   return spec;
 }
 

@@ -17,6 +17,8 @@ struct SandboxSpec {
   uint64_t processes = 64;   ///< tasks at one time, two of bubblewrap and the agent's threads among them
   uint64_t disk_mb = 64;     ///< MiB of each of /workspace, /tmp and /dev/shm
   uint32_t cpu_percent = 0;  ///< of one processor; 0 is no limit
+  uint32_t uid = 1000;       ///< as the sandbox sees it; never 0
+  uint32_t gid = 1000;
 
   bool operator==(const SandboxSpec&) const = default;
 };

@@ -51,6 +51,7 @@ void BlockingPool::enqueue(Job job) {
 }
 
 void* BlockingPool::enter(void* self) {
+  ::pthread_setname_np(::pthread_self(), "lambdo-blocking");
   // Linux keeps a nice value per thread; that it cannot be set only costs the others some time.
   static_cast<void>(::setpriority(PRIO_PROCESS, static_cast<id_t>(::gettid()), kNice));
   static_cast<BlockingPool*>(self)->work();

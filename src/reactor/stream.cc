@@ -22,6 +22,10 @@ Task<Result<Chunk>> SocketStream::receive(CancelToken token) {
   co_return Chunk(std::move(buffer));
 }
 
+Task<Result<size_t>> SocketStream::receive_into(std::span<std::byte> buffer, CancelToken token) {
+  co_return co_await ReceiveOp(*reactor_, socket_.get(), buffer, token);
+}
+
 Task<Result<>> SocketStream::send(std::span<const std::byte> data, CancelToken token) {
   while (!data.empty()) {
     const size_t count = CO_TRY(co_await SendOp(*reactor_, socket_.get(), data, token));

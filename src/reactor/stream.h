@@ -21,6 +21,8 @@ class Stream {
   virtual ~Stream() = default;
   /// What has come, at least one byte; an empty chunk at the end of the stream.
   virtual Task<Result<Chunk>> receive(CancelToken token) = 0;
+  /// The same into the caller's `buffer`, for much at once; 0 bytes at the end of the stream.
+  virtual Task<Result<size_t>> receive_into(std::span<std::byte> buffer, CancelToken token) = 0;
   /// Writes all of `data`, which must live until this returns.
   virtual Task<Result<>> send(std::span<const std::byte> data, CancelToken token) = 0;
   /// Tells the peer that no more data comes; what it sends can still be received.
@@ -33,6 +35,7 @@ class SocketStream final : public Stream {
   SocketStream(Reactor& reactor, Fd socket) : reactor_(&reactor), socket_(std::move(socket)) {}
 
   Task<Result<Chunk>> receive(CancelToken token) override;
+  Task<Result<size_t>> receive_into(std::span<std::byte> buffer, CancelToken token) override;
   Task<Result<>> send(std::span<const std::byte> data, CancelToken token) override;
   void shutdown_write() override;
   [[nodiscard]] int fd() const { return socket_.get(); }

@@ -66,7 +66,7 @@ def content_length(head):
 def measure(server, language, figure, rounds, pairs):
     program, file_name, content = PROGRAMS[language]
     client = Client(server, language)
-    baseline = ForkExec(configs.IMAGES / language, program, file_name, content)
+    baseline = ForkExec(configs.rootfs(language), program, file_name, content)
     host = ForkExec(None, program, file_name, content) if pathlib.Path(program).exists() else None
     runs, forks, hosts, timings = [], [], [], []
     for number in range(rounds + 1):

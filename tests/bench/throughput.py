@@ -50,7 +50,7 @@ def bwrap_command(language, file):
     program, file_name, _ = PROGRAMS[language]
     return ["bwrap", "--unshare-user", "--unshare-pid", "--unshare-ipc", "--unshare-uts", "--unshare-net",
             "--unshare-cgroup-try", "--uid", "1000", "--gid", "1000", "--hostname", "lambdo", "--die-with-parent",
-            "--new-session", "--cap-drop", "ALL", "--ro-bind", str(configs.IMAGES / language), "/", "--proc", "/proc",
+            "--new-session", "--cap-drop", "ALL", "--ro-bind", str(configs.rootfs(language)), "/", "--proc", "/proc",
             "--dev", "/dev", "--tmpfs", "/tmp", "--tmpfs", "/workspace", "--ro-bind", file, f"/workspace/{file_name}",
             "--chdir", "/workspace", "--clearenv", "--setenv", "PATH", "/usr/local/bin:/usr/bin:/bin", "--",
             program, file_name]

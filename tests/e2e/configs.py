@@ -1,12 +1,16 @@
 """Configurations for the servers of the tests. YAML holds JSON, so a dictionary is written as that."""
+import functools
 import json
 import os
 import pathlib
+import subprocess
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BINARY = pathlib.Path(os.environ.get("LAMBDO_BIN", ROOT / "build/release/src/cli/lambdo")).absolute()
 AGENT = pathlib.Path(os.environ.get("LAMBDO_AGENT", ROOT / "build/release/agent/lambdo-agent")).absolute()
 IMAGES = pathlib.Path(os.environ.get("LAMBDO_IMAGES", ROOT / "build/images")).absolute()
+# One store for all servers, so that an image is unpacked for the first of them only.
+STORE = pathlib.Path(os.environ.get("LAMBDO_STORE", ROOT / "build/image-store")).absolute()
 
 
 def is_sanitized():
@@ -31,11 +35,19 @@ LIMITS = {"c": {"memory_mb": 512}}
 
 
 def missing_images(languages):
-    return [name for name in languages if not (IMAGES / name / "bin/sh").exists()]
+    return [name for name in languages if not (IMAGES / name / "index.json").exists()]
+
+
+@functools.cache
+def rootfs(name):
+    """The folder with the root file system of a default image, as servers have it."""
+    done = subprocess.run([BINARY, "image", "import", "--json", "--store", STORE, f"oci:{IMAGES / name}"], check=True,
+                          capture_output=True, text=True)
+    return pathlib.Path(json.loads(done.stdout)["rootfs"])
 
 
 def language(name, **changes):
-    return {"name": name, "version": VERSIONS[name], "rootfs": str(IMAGES / name), "warm": 1,
+    return {"name": name, "version": VERSIONS[name], "image": f"oci:{IMAGES / name}", "warm": 1,
             "limits": LIMITS.get(name, {}), "steps": STEPS[name], **changes}
 
 
@@ -57,10 +69,11 @@ def config(folder, languages=("bash",), **sections):
         "runner": {"max_running": 16, "queue_length": 64, "queue_timeout_ms": 30000 * SLOW,
                    "drain_timeout_ms": 10000 * SLOW},
         "http": {},
+        "images": {"store": str(STORE)},
         "languages": [entry if isinstance(entry, dict) else language(entry) for entry in languages],
     }
     for name, section in sections.items():
-        default[name] = {**default[name], **section} if isinstance(section, dict) else section
+        default[name] = {**default.get(name, {}), **section} if isinstance(section, dict) else section
     return default
 
 

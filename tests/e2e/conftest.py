@@ -1,19 +1,25 @@
 """End-to-end tests: real servers, real programs, raw sockets. Run by ./dev test, or by hand as root:
 
   LAMBDO_BIN, LAMBDO_AGENT  the binaries (build/release)
-  LAMBDO_IMAGES             folder of the languages' root file systems (build/images)
+  LAMBDO_IMAGES             folder of the languages' images (build/images)
+  LAMBDO_STORE              folder in which all servers keep them (build/image-store)
   LAMBDO_SLOW=1             all time limits eight times as long; taken by itself for binaries with sanitizers
   LAMBDO_LOAD_RUNS          runs of the load test (2000); the figure that is promised is measured with 10000
 """
+import pathlib
 import resource
+import sys
 
 import pytest
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "registry"))
 
 pytest.register_assert_rewrite("http_client", "ledger", "server")
 
 import configs  # noqa: E402
 import ledger  # noqa: E402
 import server  # noqa: E402
+from registry_fixtures import registry  # noqa: E402, F401
 
 SHARED_LANGUAGES = ("bash", "python")
 

@@ -90,8 +90,9 @@ def _threads(role, pid):
     ledger = collections.Counter()
     for task in os.listdir(f"/proc/{pid}/task"):
         ledger[f"{role} thread {read_text(f'/proc/{pid}/task/{task}/comm').strip()}"] += 1
-    # gRPC and the kernel's io_uring start and end threads as they like; that they stay few is what can be asked of them.
-    for name in ("grpc_global_tim", "event_engine", "default-executo", "resolver-execut", "iou-wrk"):
+    # gRPC and the kernel's io_uring start and end threads as they like, pools for blocking work when they need one;
+    # that they stay few is what can be asked of them.
+    for name in ("grpc_global_tim", "event_engine", "default-executo", "resolver-execut", "iou-wrk", "lambdo-blocking"):
         threads = [key for key in ledger if key.startswith(f"{role} thread {name}")]
         count = sum(ledger.pop(key) for key in threads)
         assert count <= 8, f"{count} threads {name} of the {role}"
@@ -144,6 +145,8 @@ def take(server):
         ledger += _descriptors(role, pid)
         ledger += _threads(role, pid)
     for _, state, name in below.values():
+        # An executor is called as its agent until it first runs, which may be after the guest is ready.
+        name = "agent" if name == "lambdo-executor" else name
         ledger[f"zombie {name}" if state == "Z" else f"process {name}"] += 1
     return ledger
 

@@ -23,6 +23,7 @@ class Server:
         self.log_path = folder / "server.log"
         self.process = None
         self.address = None
+        self.environment = {}
 
     # ---- life
 
@@ -33,10 +34,10 @@ class Server:
         with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen(
                 [configs.BINARY, "serve", "--config", config_path, *self.arguments], stdin=subprocess.DEVNULL,
-                stdout=log, stderr=log, env={**os.environ, "TMPDIR": str(self.temporary_dir)})
+                stdout=log, stderr=log, env={**os.environ, "TMPDIR": str(self.temporary_dir), **self.environment})
         return self
 
-    def start(self):
+    def start(self, wait_for_images=True):
         log_start = self.log_path.stat().st_size if self.log_path.exists() else 0
         self.spawn()
         deadline = time.monotonic() + 30 * configs.SLOW
@@ -48,7 +49,21 @@ class Server:
         while self.get("/health").status != 200:
             assert time.monotonic() < deadline, f"the server is not healthy:\n{self.log()}"
             time.sleep(0.01)
+        while wait_for_images and (missing := self.not_ready()):
+            assert time.monotonic() < deadline, f"languages are not ready: {missing}\n{self.log()}"
+            time.sleep(0.01)
         return self
+
+    def not_ready(self):
+        """Name and detail of the languages whose guests cannot be started yet."""
+        return [(entry["language"], entry["detail"]) for entry in self.get("/health").json()["languages"]
+                if entry["state"] != "ready"]
+
+    def wait_for_language(self, name, state, timeout_s=30):
+        def there():
+            return any(entry["language"] == name and entry["state"] == state
+                       for entry in self.get("/health").json()["languages"])
+        wait_until(there, timeout_s, f"{name} is not {state}: {self.get('/health')}\n{self.log()}")
 
     @property
     def pid(self):

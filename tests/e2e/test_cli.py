@@ -70,7 +70,9 @@ def test_doctor_finds_this_machine_fit_and_can_say_so_in_json():
     assert "engine" in json.loads(lambdo("doctor", "--json").stdout)
 
 
-@pytest.mark.parametrize("command", [[], ["serve"], ["run"], ["doctor"], ["config"], ["config", "check"]])
+@pytest.mark.parametrize("command", [[], ["serve"], ["run"], ["doctor"], ["config"], ["config", "check"],
+                                     ["image"], *[["image", verb] for verb in ("pull", "import", "ls", "inspect", "rm", "prune", "export")],
+                                     ["initramfs"]])
 def test_help_is_everywhere(command):
     done = lambdo(*command, "--help")
     assert done.returncode == 0 and "Usage" in done.stdout and "Examples" in done.stdout, done

@@ -388,6 +388,7 @@ def test_logs_can_be_json_with_the_id_of_the_run(servers):
     wait_until(lambda: '"listening"' in server.log() or '"port"' in server.log(), 10, "not listening")
     line = next(line for line in map(json.loads, server.log().splitlines()) if "port" in line)
     server.address = ("127.0.0.1", line["port"])
+    server.wait_for_language("bash", "ready")
     run = server.run("bash", "true")["id"]
     wait_until(lambda: run in server.log(), 2, "the run's id is not in the log")
     assert any(entry.get("run") == run for entry in map(json.loads, server.log().splitlines()))

@@ -37,6 +37,7 @@ def test_a_server_whose_log_nobody_reads_goes_on(servers):
 
     wait_until(listens, 30, "the server does not say that it listens")
     server.address = (listens()[1], int(listens()[2]))
+    server.wait_for_language("bash", "ready")
     # A line of about 120 bytes each: the pipe is full long before the last of them.
     for _ in range(RUNS):
         response = http_client.exchange(server.address, "POST", "/run", run_body("bash", "true"),

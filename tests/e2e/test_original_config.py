@@ -68,7 +68,7 @@ def start_original(servers):
     need_images(["python", "node"])
     text = ORIGINAL.replace("/usr/local/bin/lambdo-agent", str(configs.AGENT)).replace("0.0.0.0", "127.0.0.1")
     for name, archive in [("node", "nodejs"), ("python", "python")]:
-        text = text.replace(f"initramfs: /var/lib/lambdo/initramfs/{archive}.img", f"rootfs: {configs.IMAGES / name}")
+        text = text.replace(f"initramfs: /var/lib/lambdo/initramfs/{archive}.img", f"rootfs: {configs.rootfs(name)}")
     server = servers.prepare([], arguments=["--port", "0"])
     server.config = f"{text}state_dir: {server.state_dir}\n"
     return server.start()

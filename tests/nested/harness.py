@@ -15,6 +15,7 @@ import time
 
 from machine import ROOT, Machine, MachineLost, Setup, SetupError
 from nested_test import NestedTest, Outcome, judge
+import guest_images
 import suites
 
 LOG_TAIL_LINES = 40
@@ -196,6 +197,7 @@ def main():
         chosen = [NestedTest("command", arguments.command, timeout_s=86400)]
     direct = arguments.on == "direct" or (arguments.on == "auto" and kvm_is_usable(arguments.build))
     print("nested: directly, this machine's KVM is usable" if direct else "nested: in a nested host", flush=True)
+    guest_images.prepare(arguments.build)
     runner = DirectRunner(setup.environment) if direct else NestedRunner(setup, logs)
     try:
         live = bool(arguments.verbose or arguments.tests or arguments.command)

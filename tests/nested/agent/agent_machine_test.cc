@@ -8,7 +8,7 @@
 // What tests/unit/agent/guest_test.cc cannot show without a machine: the kernel's modules, vsock, and limits.
 namespace lambdo::agent {
 
-static constexpr char kImage[] = "build/images/bash.cpio";
+static constexpr char kImage[] = "build/guest-images/bash.cpio";
 
 TEST_CASE("the agent sets a machine up, registers over vsock, keeps to the limits, and powers off") {
   const std::vector<std::byte> image = read_bytes(kImage);

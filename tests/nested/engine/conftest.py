@@ -31,7 +31,9 @@ def vmm(**changes):
 
 def language(name, **changes):
     """A language of the e2e tests, from its archive."""
-    return configs.language(name, initramfs=str(configs.IMAGES / f"{name}.cpio"), warm=0) | changes
+    made = configs.language(name, initramfs=str(ROOT / f"build/guest-images/{name}.cpio"), warm=0) | changes
+    del made["image"]
+    return made
 
 
 def tiny_language(folder, **changes):

@@ -196,6 +196,13 @@ def test_guest_costs_little_beside_its_memory_and_a_thread_for_each_vcpu(servers
     assert per_guest <= 1.5
 
 
+def test_an_image_is_unpacked_into_a_guest_with_its_environment_and_user(servers, tmp_path):
+    entry = configs.language("bash", warm=0)
+    serving = servers.start([entry], images={"store": str(tmp_path / "store")})
+    answer = serving.run("bash", "id -u; id -g; echo $LANG $HOME $LAMBDO_IMAGE_WORKDIR; touch x; ls -ln x | cut -d' ' -f3")
+    assert (answer["status"], answer["stdout"]) == (0, "1000\n1000\nC.UTF-8 /tmp /workspace\n1000\n"), answer
+
+
 REFUSED = [
     ({"kernel": "/nonexistent"}, {}, "vmm.kernel: "),
     ({"kernel": str(configs.BINARY.parent)}, {}, "vmm.kernel: "),

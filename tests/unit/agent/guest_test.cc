@@ -122,8 +122,9 @@ TEST_CASE("what keeps a machine's init from serving is told on the console, then
 
 TEST_CASE("each folder that steps may write to has the size that was asked for") {
   size_t capped = 0;
-  for (const MountPoint& point : guest_mounts("/w", 12)) {
+  for (const MountPoint& point : guest_mounts("/w", 12, {1234, 5678})) {
     if (point.data.find("size=12m") != std::string::npos) ++capped;
+    if (point.target == "/w") CHECK_NE(point.data.find("uid=1234,gid=5678"), std::string::npos);
     CHECK_EQ(std::string(point.type) == "tmpfs", point.data.find("size=12m") != std::string::npos);
   }
   CHECK_EQ(capped, 4);

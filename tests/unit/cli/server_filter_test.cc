@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <linux/kvm.h>
+#include <netinet/in.h>
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
@@ -19,6 +20,8 @@
 #include <thread>
 
 #include "base/syscalls.h"
+#include "http/client.h"
+#include "reactor/reactor.h"
 
 #include "test.h"
 
@@ -137,6 +140,55 @@ static std::string install_beside_a_thread() {
 
 TEST_CASE("the filter holds for threads that were there before") {
   CHECK_EQ(in_child(install_beside_a_thread), "");
+}
+
+/// A server that answers one connection without reading much, and is no TLS server.
+static uint16_t answer_one(Fd& listener, std::thread& thread) {
+  listener = Fd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  sockaddr_in place{};
+  place.sin_family = AF_INET;
+  place.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  socklen_t len_bytes = sizeof place;
+  if (::listen(listener.get(), 4) < 0) return 0;
+  ::getsockname(listener.get(), reinterpret_cast<sockaddr*>(&place), &len_bytes);
+  thread = std::thread([fd = listener.get()] {
+    const Fd connection(::accept(fd, nullptr, nullptr));
+    char head[512];
+    (void)::read(connection.get(), head, sizeof head);
+    (void)sys::write_all(connection.get(), "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+    (void)::read(connection.get(), head, sizeof head);
+  });
+  return ntohs(place.sin_port);
+}
+
+static std::string ask_outside() {
+  std::string problems;
+  Fd listener;
+  std::thread thread;
+  const uint16_t port = answer_one(listener, thread);
+  const auto reactor = reactor::Reactor::create();
+  http::ClientSettings settings;
+  settings.proxies = {};
+  // Nobody is there: all of a lookup but its answer.
+  settings.name_servers = "127.0.0.1:1";
+  const auto client = http::Client::create(*reactor.value(), settings);
+  problems += must_install();
+  const auto ask = [&](http::Url url) {
+    http::ClientRequest request;
+    request.url = std::move(url);
+    return (*reactor)->run((*client)->fetch(std::move(request), 100));
+  };
+  const auto answer = ask({"http", "localhost", port, "/"});
+  if (!answer) problems += answer.error().message + "\n";
+  const auto named = ask({"http", "nobody.invalid", 80, "/"});
+  if (named || named.error().code != Code::name_unresolved) problems += "a lookup went wrong\n";
+  (*reactor)->run((*client)->close());
+  thread.join();
+  return problems;
+}
+
+TEST_CASE("the HTTP client works under the server's filter, names included") {
+  CHECK_EQ(in_child(ask_outside), "");
 }
 
 }  // namespace lambdo::cli

@@ -61,7 +61,7 @@ ScriptedEngine::~ScriptedEngine() {
   server_->Shutdown();
 }
 
-reactor::Task<Result<>> ScriptedEngine::prepare(const std::vector<Language>&) {
+reactor::Task<Result<>> ScriptedEngine::prepare(size_t, const Language&) {
   co_return Result<>{};
 }
 

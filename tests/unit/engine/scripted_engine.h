@@ -32,7 +32,7 @@ class ScriptedEngine final : public Engine {
 
   [[nodiscard]] std::string_view name() const override { return "scripted"; }
   [[nodiscard]] std::vector<std::string> warnings() const override { return {}; }
-  reactor::Task<Result<>> prepare(const std::vector<Language>& languages) override;
+  reactor::Task<Result<>> prepare(size_t index, const Language& language) override;
   reactor::Task<Result<std::unique_ptr<Guest>>> create_guest(size_t language,
                                                              reactor::CancelToken token) override;
   reactor::Task<Result<std::string>> failure(reactor::CancelToken token) override;

@@ -52,11 +52,28 @@ TEST_CASE("the errors in docs/api.md are those of the table, and those that HTTP
                                     "505 not_implemented"};
   for (int value = 0; value <= static_cast<int>(kLastCode); ++value) {
     const auto code = static_cast<Code>(value);
-    if (code == Code::cancelled) continue;  // nobody is there to be answered
+    if (code == Code::cancelled) continue;        // nobody is there to be answered
     if (code >= Code::name_unresolved) continue;  // of `lambdo image`: a run sees `unavailable`
     expected.insert(std::to_string(status_of(code)) + " " + std::string(code_name(code)));
   }
   CHECK(documented_errors() == expected);
+}
+
+TEST_CASE("the errors in docs/images.md are those of images, each with a row of its own") {
+  const std::string page = sys::read_file(LAMBDO_SOURCE_ROOT "/docs/images.md").value();
+  static const std::regex kRow("\\n\\| `([a-z_]+)` \\| [^|\\n]+ \\| [^|\\n]+ \\|");
+  std::set<std::string> documented;
+  const size_t table = page.find("| code | when | what to do |");
+  REQUIRE_NE(table, std::string::npos);
+  const std::string rows = page.substr(table);
+  for (std::sregex_iterator row(rows.begin(), rows.end(), kRow), end; row != end; ++row) {
+    documented.insert((*row)[1]);
+  }
+  std::set<std::string> expected;
+  for (int value = static_cast<int>(Code::name_unresolved); value <= static_cast<int>(kLastCode); ++value) {
+    expected.insert(std::string(code_name(static_cast<Code>(value))));
+  }
+  CHECK(documented == expected);
 }
 
 }  // namespace lambdo::http

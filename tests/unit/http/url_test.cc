@@ -32,6 +32,41 @@ TEST_CASE("URLs are taken apart") {
   }
 }
 
+TEST_CASE("references are resolved as RFC 3986 says") {
+  const auto base = Url::parse("https://a.test:8443/b/c/d?q");
+  REQUIRE(base);
+  struct Row {
+    const char* reference;
+    const char* url;
+  };
+  for (const Row& row : {
+           Row{"http://x.test/y?z", "http://x.test/y?z"},
+           Row{"//x.test/y", "https://x.test/y"},
+           Row{"/y", "https://a.test:8443/y"},
+           Row{"/y/./z/../w", "https://a.test:8443/y/w"},
+           Row{"y", "https://a.test:8443/b/c/y"},
+           Row{"../y", "https://a.test:8443/b/y"},
+           Row{"../../../../y", "https://a.test:8443/y"},
+           Row{"..", "https://a.test:8443/b/"},
+           Row{".", "https://a.test:8443/b/c/"},
+           Row{"?x=/../y", "https://a.test:8443/b/c/d?x=/../y"},
+           Row{"y?x=/../z#f", "https://a.test:8443/b/c/y?x=/../z"},
+           Row{"#f", "https://a.test:8443/b/c/d?q"},
+           Row{"", "https://a.test:8443/b/c/d?q"},
+           Row{"/x:y", "https://a.test:8443/x:y"},
+           Row{"./x:y", "https://a.test:8443/b/c/x:y"},
+       }) {
+    CAPTURE(row.reference);
+    const auto url = base->resolve(row.reference);
+    REQUIRE(url);
+    CHECK(url->text() == row.url);
+  }
+  for (const char* reference : {"ftp://a/", "mailto:x", "http://", "//", "/a b", "x:y", "http://u@h/"}) {
+    CAPTURE(reference);
+    CHECK_FALSE(base->resolve(reference));
+  }
+}
+
 TEST_CASE("what is no usable URL is refused with the reason") {
   struct Row {
     const char* text;

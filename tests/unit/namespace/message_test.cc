@@ -44,7 +44,9 @@ TEST_CASE("specification, report and failure survive the way") {
                          .memory_mb = 512,
                          .processes = 99,
                          .disk_mb = 17,
-                         .cpu_percent = 150};
+                         .cpu_percent = 150,
+                         .uid = 33,
+                         .gid = 34};
   const Result<SandboxSpec> decoded = decode_spec(encode_spec(spec));
   REQUIRE(decoded);
   CHECK(*decoded == spec);
@@ -118,6 +120,9 @@ TEST_CASE("a specification that could change the command line's meaning or has a
       [](Message& message) { message.numbers[2] = 0; },
       [](Message& message) { message.numbers[2] = uint64_t{1} << 44; },
       [](Message& message) { message.numbers[3] = uint64_t{1} << 32; },
+      [](Message& message) { message.numbers[4] = 0; },
+      [](Message& message) { message.numbers[5] = 0; },
+      [](Message& message) { message.numbers[5] = 0xffff'ffff; },
   };
   for (const Change change : changes) {
     Message message = encode_spec(good);

@@ -1,0 +1,36 @@
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <optional>
+
+#include "base/error.h"
+#include "cli/commands.h"
+#include "cli/config.h"
+#include "cli/image_command.h"
+#include "cli/image_services.h"
+#include "reactor/cancel.h"
+#include "reactor/task.h"
+
+/// What the commands about images share.
+namespace lambdo::cli {
+
+/// The configuration that `settings` names, or one without languages, with what the command line says over
+/// it.
+Result<Config> image_config(const ImageSettings& settings);
+
+/// What a command does once everything is there. The references outlive it.
+using ImageWork = std::function<reactor::Task<Result<>>(ImageServices& services, reactor::CancelToken token)>;
+
+/// Runs `work` on a reactor of its own, cancelled by SIGINT and SIGTERM, and gives the process's exit code.
+/// An error is told on standard error with what to do about it, and with `settings.json` on standard output.
+int run_image_work(const char* command, const ImageSettings& settings, const Config& config,
+                   const ImageWork& work);
+
+/// Tells an error as `run_image_work` does; gives the exit code.
+int report_image_error(const char* command, const ImageSettings& settings, const Error& error);
+
+/// Writes to standard output.
+Result<> print(const std::string& text);
+
+}  // namespace lambdo::cli

@@ -1,0 +1,124 @@
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <utility>
+
+#include "base/json.h"
+#include "base/syscalls.h"
+#include "cli/image_command.h"
+#include "cli/image_setup.h"
+#include "cli/image_source.h"
+#include "cli/initramfs_writer.h"
+#include "cli/pull_display.h"
+#include "image/temporary.h"
+
+namespace lambdo::cli {
+
+namespace {
+
+using image::CancelToken;
+using reactor::Task;
+
+/// The registry's root as `HostSettings` has it: the original's flags name it with "/v2".
+std::string without_version(std::string url) {
+  while (url.ends_with('/')) url.pop_back();
+  if (url.ends_with("/v2")) url.resize(url.size() - 3);
+  return url;
+}
+
+/// "initramfs-library-python-3.12.img", with the name as it was written.
+std::string output_name(const std::string& written, const ImageSource& source) {
+  std::string name;
+  std::string tag = source.selector;
+  if (source.kind == ImageSource::Kind::registry) {
+    name = written.substr(0, written.find('@'));
+    const size_t colon = name.rfind(':');
+    if (colon != std::string::npos && name.find('/', colon) == std::string::npos) name.resize(colon);
+    tag = source.reference.digest ? source.reference.digest->short_hex() : source.reference.tag;
+  } else {
+    name = source.path.substr(source.path.find_last_not_of('/') == std::string::npos
+                                  ? 0
+                                  : source.path.rfind('/', source.path.find_last_not_of('/')) + 1);
+  }
+  if (tag.empty()) tag = registry::Reference::kDefaultTag;
+  std::string file = "initramfs-" + name + "-" + tag + ".img";
+  std::ranges::replace(file, '/', '-');
+  return file;
+}
+
+struct ExtraFiles {
+  Fd init;
+  Fd agent;
+  Fd agent_config;
+};
+
+Result<Fd> open_extra(const std::string& path, const char* flag) {
+  auto fd = sys::open(path, O_RDONLY | O_NONBLOCK);
+  if (!fd) return std::unexpected(std::move(fd).error().with_context(flag));
+  struct stat status{};
+  if (::fstat(fd->get(), &status) < 0) return fail_errno(path);
+  if (!S_ISREG(status.st_mode))
+    return fail(Code::invalid_argument, std::string(flag) + ": " + path + " is no file");
+  return fd;
+}
+
+Task<Result<>> write(const InitramfsOptions& options, const Config& config, const ImageSource& source,
+                     const ExtraFiles& files, ImageServices& services, CancelToken token) {
+  const ImageSettings& settings = options.settings;
+  PullDisplay display(source.text(), settings.json || settings.quiet
+                                         ? PullDisplay::Style::none
+                                         : PullDisplay::style_for_standard_error());
+  auto pulled = co_await services.bring(source, {}, config.registries.platform,
+                                        image::PullRequest::Policy::always, false, &display, token);
+  display.finish();
+  if (!pulled) co_return std::unexpected(std::move(pulled).error().with_context(options.image));
+  const std::string output = options.output.empty() ? output_name(options.image, source) : options.output;
+  constexpr uint32_t kProgramMode = 0755;
+  constexpr uint32_t kFileMode = 0644;
+  const image::InitramfsOptions archive{
+      .compression = options.compression,
+      .first = {},
+      .last = {{.name = "init", .mode = kProgramMode, .fd = files.init.get()},
+               {.name = "agent", .mode = kProgramMode, .fd = files.agent.get()},
+               {.name = "config.yaml", .mode = kFileMode, .fd = files.agent_config.get()}}};
+  CO_TRY(co_await write_image_initramfs(services, pulled->image, archive, output, token));
+  if (!settings.json) co_return print(output + "\n");
+  JsonWriter json;
+  json.begin_object().field("file", output).field("digest", pulled->image.digest.text());
+  co_return print(json.end_object().take() + "\n");
+}
+
+Result<int> run(const InitramfsOptions& options) {
+  Config config = TRY(image_config(options.settings));
+  const ImageSource source = TRY(ImageSource::parse(options.image));
+  ExtraFiles files;
+  files.init = TRY(open_extra(options.init, "--init"));
+  files.agent = TRY(open_extra(options.agent, "--agent"));
+  files.agent_config = TRY(open_extra(options.agent_config, "--agent-config"));
+  registry::HostSettings& host = config.registries.hosts[source.reference.host];
+  if (!options.registry_url.empty()) host.url = without_version(options.registry_url);
+  if (!options.auth_url.empty()) host.token_url = options.auth_url;
+  std::optional<image::TemporaryFolder> own_store;
+  if (options.settings.store.empty() && options.settings.config_path.empty()) {
+    const char* folder = std::getenv("TMPDIR");
+    own_store = TRY(image::TemporaryFolder::create(std::string(folder != nullptr ? folder : "/tmp") +
+                                                   "/lambdo-initramfs-" + std::to_string(::getpid())));
+    config.images.store = own_store->path() + "/store";
+  }
+  return run_image_work("initramfs", options.settings, config,
+                        [&](ImageServices& services, CancelToken token) {
+                          return write(options, config, source, files, services, token);
+                        });
+}
+
+}  // namespace
+
+int initramfs_command(const InitramfsOptions& options) {
+  const auto exit_code = run(options);
+  return exit_code ? *exit_code : report_image_error("initramfs", options.settings, exit_code.error());
+}
+
+}  // namespace lambdo::cli

@@ -1,0 +1,42 @@
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <utility>
+
+#include "base/error.h"
+#include "base/fd.h"
+#include "reactor/cancel.h"
+#include "reactor/reactor.h"
+#include "reactor/scope.h"
+
+namespace lambdo::cli {
+
+/// Lets SIGINT and SIGTERM cancel work instead of ending the process, so that it cleans up; a second one ends
+/// the process at once. Made before the first thread.
+class Interrupt {
+ public:
+  static Result<Interrupt> create();
+
+  /// From here on, on the reactor. `reactor` lives until `stop` has returned.
+  void start(reactor::Reactor& reactor);
+  [[nodiscard]] reactor::CancelToken token() { return watch_->work.token(); }
+  /// The signal that came, if one did.
+  [[nodiscard]] std::optional<int> signal() const { return signal_; }
+  reactor::Task<> stop();
+
+ private:
+  struct Watch {
+    explicit Watch(reactor::Reactor& reactor) : scope(reactor) {}
+    reactor::CancelSource work;
+    reactor::Scope scope;
+  };
+  explicit Interrupt(Fd signals) : signals_(std::move(signals)) {}
+  reactor::Task<> wait(reactor::Reactor& reactor);
+
+  Fd signals_;
+  std::optional<int> signal_;
+  std::unique_ptr<Watch> watch_;
+};
+
+}  // namespace lambdo::cli

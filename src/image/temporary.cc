@@ -1,0 +1,148 @@
+#include "image/temporary.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <memory>
+#include <string_view>
+
+#include "base/files.h"
+#include "base/log.h"
+#include "base/syscalls.h"
+
+namespace lambdo::image {
+
+namespace {
+
+void warn(const Result<>& removed) {
+  if (!removed) log::warning("A temporary file stays", {{"error", removed.error().message}});
+}
+
+/// Removes what is in one folder. What lies deeper than kMaxDepth is moved up beside it first, so that
+/// neither the stack nor the number of open descriptors grows with the tree.
+class TreeRemover {
+ public:
+  explicit TreeRemover(int top) : top_(top) {}
+
+  Result<> empty(Fd folder, int depth);
+
+ private:
+  static constexpr int kMaxDepth = 32;
+
+  Result<> remove_entry(int folder, const char* name, int depth);
+  Result<> move_up(int folder, const char* name);
+
+  int top_;
+  unsigned long long moved_ = 0;
+};
+
+bool is_dots(std::string_view name) {
+  return name == "." || name == "..";
+}
+
+Result<> TreeRemover::empty(Fd folder, int depth) {
+  const int fd = folder.get();
+  const std::unique_ptr<DIR, int (*)(DIR*)> stream(::fdopendir(fd), &::closedir);
+  if (!stream) return fail_errno("fdopendir");
+  static_cast<void>(folder.release());
+  // Removing while reading may make the kernel skip entries, and moving up adds some: until a pass finds
+  // none.
+  for (;;) {
+    bool found = false;
+    errno = 0;
+    while (const dirent* entry = ::readdir(stream.get())) {
+      if (is_dots(entry->d_name)) continue;
+      found = true;
+      TRY(remove_entry(fd, entry->d_name, depth));
+      errno = 0;
+    }
+    if (errno != 0) return fail_errno("readdir");
+    if (!found) return {};
+    ::rewinddir(stream.get());
+  }
+}
+
+Result<> TreeRemover::remove_entry(int folder, const char* name, int depth) {
+  if (::unlinkat(folder, name, 0) == 0 || errno == ENOENT) return {};
+  if (errno != EISDIR && errno != EPERM && errno != EACCES) return fail_errno(std::string("unlink ") + name);
+  if (::unlinkat(folder, name, AT_REMOVEDIR) == 0) return {};
+  if (errno != ENOTEMPTY && errno != EEXIST) return fail_errno(std::string("rmdir ") + name);
+  if (depth == kMaxDepth) return move_up(folder, name);
+  auto inner = sys::open_subfolder(folder, name);
+  if (!inner && inner.error().os_errno == EACCES) {
+    // An image may have folders that not even their owner can read.
+    if (::fchmodat(folder, name, S_IRWXU, 0) < 0) return fail_errno(std::string("chmod ") + name);
+    inner = sys::open_subfolder(folder, name);
+  }
+  if (!inner) return std::unexpected(std::move(inner).error());
+  // Without write permission nothing can be removed from it; of no matter to root.
+  static_cast<void>(::fchmod(inner->get(), S_IRWXU));
+  TRY(empty(std::move(*inner), depth + 1));
+  if (::unlinkat(folder, name, AT_REMOVEDIR) < 0) return fail_errno(std::string("rmdir ") + name);
+  return {};
+}
+
+Result<> TreeRemover::move_up(int folder, const char* name) {
+  for (;;) {
+    const std::string there = ".deep-" + std::to_string(moved_++);
+    if (::renameat2(folder, name, top_, there.c_str(), RENAME_NOREPLACE) == 0) return {};
+    if (errno != EEXIST) return fail_errno(std::string("rename ") + name);
+  }
+}
+
+}  // namespace
+
+Result<> remove_tree(const std::string& path) {
+  if (::unlink(path.c_str()) == 0 || errno == ENOENT) return {};
+  if (errno != EISDIR && errno != EPERM) return fail_errno("unlink " + path);
+  auto top = sys::open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
+  if (!top) return std::unexpected(std::move(top).error());
+  const Fd held = TRY(sys::dup(top->get()));
+  auto emptied = TreeRemover(held.get()).empty(std::move(*top), 0);
+  if (!emptied) return std::unexpected(std::move(emptied).error().with_context("remove " + path));
+  if (::rmdir(path.c_str()) < 0) return fail_errno("rmdir " + path);
+  return {};
+}
+
+Result<TemporaryFile> TemporaryFile::create(std::string path) {
+  Fd fd = TRY(sys::open(path, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, 0600));
+  return TemporaryFile(std::move(path), std::move(fd));
+}
+
+TemporaryFile& TemporaryFile::operator=(TemporaryFile&& other) noexcept {
+  if (this != &other) {
+    remove();
+    path_ = std::exchange(other.path_, {});
+    fd_ = std::move(other.fd_);
+  }
+  return *this;
+}
+
+void TemporaryFile::remove() {
+  if (path_.empty()) return;
+  auto removed = sys::unlink(path_);
+  if (!removed) warn(std::unexpected(std::move(removed).error()));
+  path_.clear();
+}
+
+Result<TemporaryFolder> TemporaryFolder::create(std::string path) {
+  TRY(sys::mkdir(path, S_IRWXU));
+  return TemporaryFolder(std::move(path));
+}
+
+TemporaryFolder& TemporaryFolder::operator=(TemporaryFolder&& other) noexcept {
+  if (this != &other) {
+    remove();
+    path_ = std::exchange(other.path_, {});
+  }
+  return *this;
+}
+
+void TemporaryFolder::remove() {
+  if (!path_.empty()) warn(remove_tree(std::exchange(path_, {})));
+}
+
+}  // namespace lambdo::image

@@ -1,0 +1,28 @@
+#include "image/turns.h"
+
+namespace lambdo::image {
+
+reactor::Task<Result<Held<Seats>>> Seats::take(reactor::CancelToken token) {
+  while (free_ == 0) CO_TRY(co_await changed_.wait(token));
+  --free_;
+  co_return Held<Seats>(*this, {});
+}
+
+void Seats::give_back(const std::string& /*key*/) {
+  ++free_;
+  // All are woken, for the first one may be cancelled before its turn comes.
+  changed_.notify_all();
+}
+
+reactor::Task<Result<Held<KeyedTurns>>> KeyedTurns::take(std::string key, reactor::CancelToken token) {
+  while (taken_.contains(key)) CO_TRY(co_await changed_.wait(token));
+  taken_.insert(key);
+  co_return Held<KeyedTurns>(*this, std::move(key));
+}
+
+void KeyedTurns::give_back(const std::string& key) {
+  taken_.erase(key);
+  changed_.notify_all();
+}
+
+}  // namespace lambdo::image

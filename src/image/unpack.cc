@@ -1,0 +1,144 @@
+#include "image/unpack.h"
+
+#include <fcntl.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "base/check.h"
+#include "base/syscalls.h"
+#include "image/stop_flag.h"
+
+namespace lambdo::image {
+
+namespace {
+
+/// What is wrong with a layer may be wrong with its blob in the store.
+bool may_be_damage(Code code) {
+  return code == Code::layer_invalid || code == Code::digest_mismatch ||
+         code == Code::media_type_unsupported || code == Code::path_escape;
+}
+
+LayerLimits layer_limits(const ImageLimits& limits) {
+  LayerLimits layer;
+  layer.unpacked_bytes = limits.max_unpacked_bytes;
+  layer.file_bytes = std::min(layer.file_bytes, limits.max_unpacked_bytes);
+  return layer;
+}
+
+Result<Layer> read_blob_as_layer(Store& store, const Descriptor& blob, const Digest& diff_id, Spool& spool,
+                                 const ImageLimits& limits, const std::atomic<bool>& stop) {
+  const Fd fd = TRY(store.open_blob(blob));
+  auto layer =
+      read_layer({.read = read_blob_from(fd.get()), .media_type = blob.media_type, .diff_id = diff_id}, spool,
+                 layer_limits(limits), stop);
+  if (!layer && may_be_damage(layer.error().code)) TRY(store.verify_blob(blob, &stop));
+  if (!layer) return std::unexpected(std::move(layer).error().with_context("layer " + blob.digest.text()));
+  return layer;
+}
+
+}  // namespace
+
+Unpacking::Unpacking(reactor::BlockingPool& pool, Store& store, Seats& seats, size_t layers,
+                     const ImageLimits& limits, Progress* progress)
+    : pool_(&pool), store_(&store), seats_(&seats), limits_(limits), progress_(progress), layers_(layers) {}
+
+Unpacking::~Unpacking() {
+  CHECK(!folder_ && !spool_);
+}
+
+Task<Result<>> Unpacking::begin() {
+  CHECK(!folder_);
+  co_return co_await pool_->run([this]() -> Result<> {
+    folder_ = TRY(store_->make_temporary_folder());
+    Spool::Limits limits;
+    limits.bytes = limits_.max_unpacked_bytes;
+    spool_ = TRY(Spool::create(folder_->path() + "/spool", limits));
+    return {};
+  });
+}
+
+Task<Result<>> Unpacking::add(size_t index, const Descriptor& blob, const Digest& diff_id,
+                              CancelToken token) {
+  CHECK(index < layers_.size() && !layers_[index]);
+  {
+    const auto seat = CO_TRY(co_await seats_->take(token));
+    if (progress_ != nullptr) progress_->layer(index, LayerPhase::unpacking, 0, 0);
+    layers_[index] = CO_TRY(co_await read(blob, diff_id, token));
+  }
+  unpacked_bytes_ += layers_[index]->unpacked_bytes();
+  if (unpacked_bytes_ > limits_.max_unpacked_bytes) {
+    co_return fail(Code::image_too_large, "the image's layers have more than " +
+                                              std::to_string(limits_.max_unpacked_bytes) +
+                                              " bytes when they are unpacked");
+  }
+  if (progress_ != nullptr) progress_->layer(index, LayerPhase::unpacked, 0, 0);
+  co_return co_await apply_ready(token);
+}
+
+Task<Result<Layer>> Unpacking::read(const Descriptor& blob, const Digest& diff_id, CancelToken token) {
+  const StopFlag stop(token);
+  co_return co_await pool_->run(
+      [&] { return read_blob_as_layer(*store_, blob, diff_id, *spool_, limits_, stop.flag()); });
+}
+
+/// Lays what is there over the tree, in order. Whoever brings the layer that others wait for does it for
+/// them, and for those that come meanwhile.
+Task<Result<>> Unpacking::apply_ready(CancelToken token) {
+  if (applying_ || broken_) co_return Result<>();
+  applying_ = true;
+  const StopFlag stop(token);
+  Result<> applied;
+  while (applied && next_ < layers_.size() && layers_[next_]) {
+    applied = co_await pool_->run([&]() -> Result<> {
+      TRY(tree_.apply(*layers_[next_], stop.flag()));
+      layers_[next_].reset();
+      return {};
+    });
+    if (applied) ++next_;
+  }
+  applying_ = false;
+  // The tree is of no use then, and whoever did it tells why.
+  broken_ = !applied;
+  co_return applied;
+}
+
+Task<Result<std::string>> Unpacking::make_rootfs(const Digest& manifest, CancelToken token) {
+  CHECK(all_applied());
+  if (progress_ != nullptr) progress_->writing();
+  const StopFlag stop(token);
+  co_return co_await pool_->run([&]() -> Result<std::string> {
+    const std::string target = folder_->path() + "/rootfs";
+    TRY(sys::mkdir(target, 0700));
+    const Fd fd = TRY(sys::open(target, O_RDONLY | O_DIRECTORY | O_NOFOLLOW));
+    const uint64_t bytes = tree_.content_bytes();
+    auto written = write_rootfs(tree_, *spool_, fd.get(), stop.flag());
+    if (!written) return std::unexpected(std::move(written).error().with_context(store_->folder()));
+    spool_.reset();
+    return store_->keep_rootfs(*std::exchange(folder_, {}), manifest, bytes);
+  });
+}
+
+Task<Result<std::string>> Unpacking::make_initramfs(const Digest& manifest, std::string key,
+                                                    const InitramfsOptions& options, CancelToken token) {
+  CHECK(all_applied());
+  if (progress_ != nullptr) progress_->writing();
+  const StopFlag stop(token);
+  co_return co_await pool_->run([&]() -> Result<std::string> {
+    auto file = TRY(store_->new_initramfs());
+    auto written = write_initramfs(tree_, *spool_, options, file.fd(), stop.flag());
+    if (!written) return std::unexpected(std::move(written).error().with_context(store_->folder()));
+    return store_->keep_initramfs(std::move(file), manifest, key);
+  });
+}
+
+Task<> Unpacking::end() {
+  co_await pool_->run([this] {
+    spool_.reset();
+    folder_.reset();
+    layers_.clear();
+    tree_ = Tree();
+  });
+}
+
+}  // namespace lambdo::image

@@ -1,0 +1,79 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/error.h"
+#include "image/image_limits.h"
+#include "image/initramfs.h"
+#include "image/layer.h"
+#include "image/progress.h"
+#include "image/rootfs.h"
+#include "image/spool.h"
+#include "image/store.h"
+#include "image/temporary.h"
+#include "image/tree.h"
+#include "image/turns.h"
+#include "reactor/blocking_pool.h"
+#include "reactor/cancel.h"
+#include "reactor/task.h"
+
+namespace lambdo::image {
+
+using reactor::CancelToken;
+using reactor::Task;
+
+/// One image on its way from blobs in the store to a root file system or a boot archive. Its layers are read
+/// in any order and at the same time, and laid over each other as soon as all below are there.
+///
+///   Unpacking unpacking(pool, store, seats, layers, limits, progress);
+///   CO_TRY(co_await unpacking.begin());
+///   ... add() for every layer ...
+///   auto path = co_await unpacking.make_rootfs(digest, token);
+///   co_await unpacking.end();
+class Unpacking {
+ public:
+  /// All outlive it; `progress` may be null. `seats` bounds the layers that are read at once.
+  Unpacking(reactor::BlockingPool& pool, Store& store, Seats& seats, size_t layers, const ImageLimits& limits,
+            Progress* progress);
+  /// `end` must have returned where `begin` was called.
+  ~Unpacking();
+  Unpacking(const Unpacking&) = delete;
+  Unpacking& operator=(const Unpacking&) = delete;
+
+  Task<Result<>> begin();
+  /// Reads the layer's blob, which is in the store. Once for each index, from 0 on the lowest. Where the blob
+  /// turns out to be damaged: store_invalid, it is moved away, and `add` may be called for it again.
+  Task<Result<>> add(size_t index, const Descriptor& blob, const Digest& diff_id, CancelToken token);
+  /// After all layers. Only one of the two, once.
+  Task<Result<std::string>> make_rootfs(const Digest& manifest, CancelToken token);
+  Task<Result<std::string>> make_initramfs(const Digest& manifest, std::string key,
+                                           const InitramfsOptions& options, CancelToken token);
+  /// Removes what is temporary, whatever happened before.
+  Task<> end();
+
+ private:
+  Task<Result<Layer>> read(const Descriptor& blob, const Digest& diff_id, CancelToken token);
+  Task<Result<>> apply_ready(CancelToken token);
+  [[nodiscard]] bool all_applied() const { return next_ == layers_.size(); }
+
+  reactor::BlockingPool* pool_;
+  Store* store_;
+  Seats* seats_;
+  ImageLimits limits_;
+  Progress* progress_;
+  std::optional<TemporaryFolder> folder_;
+  std::unique_ptr<Spool> spool_;
+  Tree tree_;
+  std::vector<std::optional<Layer>> layers_;  ///< read, but not yet in the tree
+  size_t next_ = 0;                           ///< the lowest that is not in the tree
+  bool applying_ = false;
+  bool broken_ = false;
+  uint64_t unpacked_bytes_ = 0;
+};
+
+}  // namespace lambdo::image

@@ -29,7 +29,7 @@ Result<std::unique_ptr<ImageServices>> ImageServices::create(reactor::Reactor& r
   const Config::Registries& registries = options.registries;
   const size_t unpacks = std::clamp<size_t>(std::thread::hardware_concurrency(), 1, 4);
   constexpr size_t kOtherThreads = 2;  // for writing, hashing and reading meanwhile
-  std::unique_ptr<ImageServices> services(new ImageServices(reactor, unpacks + kOtherThreads));
+  std::unique_ptr<ImageServices> services(new ImageServices(reactor, unpacks + kOtherThreads, options.cpus));
   services->limits_ = registries.caps;
   services->store_ =
       TRY(image::Store::open(std::filesystem::absolute(options.store_folder).lexically_normal()));

@@ -22,6 +22,8 @@ struct ImageServicesOptions {
   Config::Registries registries;
   /// Of a process that may start programs, which credential helpers are: none. Else what they said before.
   std::optional<std::map<std::string, registry::Credential, std::less<>>> credentials;
+  /// Where the work on images goes on: a server leaves a processor to those it answers meanwhile.
+  reactor::BlockingPool::Cpus cpus = reactor::BlockingPool::Cpus::all;
 };
 
 /// What brings images here: the store, a client of registries, and threads for what takes long.
@@ -52,7 +54,8 @@ class ImageServices {
   [[nodiscard]] const image::ImageLimits& limits() const { return limits_; }
 
  private:
-  ImageServices(reactor::Reactor& reactor, size_t threads) : pool_(reactor, threads) {}
+  ImageServices(reactor::Reactor& reactor, size_t threads, reactor::BlockingPool::Cpus cpus)
+      : pool_(reactor, threads, cpus) {}
   image::Task<Result<image::LocalImage>> import(const ImageSource& source, const std::string& name,
                                                 const registry::Platform& platform, image::CancelToken token);
 

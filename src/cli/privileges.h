@@ -10,7 +10,8 @@ namespace lambdo::cli {
 Result<> drop_privileges();
 
 /// Lets the event loop go before the programs that it serves: they are many, and it must meet their
-/// deadlines. A wish: without the permission nothing changes.
+/// deadlines. Threads and processes started later are ordinary again. A wish: without the permission
+/// nothing changes.
 void raise_priority();
 
 }  // namespace lambdo::cli

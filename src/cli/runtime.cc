@@ -149,8 +149,10 @@ reactor::Task<Result<>> Runtime::start() {
 reactor::Task<Result<>> Runtime::start_images() {
   const auto has_image = [](const engine::Language& language) { return !language.image.empty(); };
   if (std::ranges::none_of(config_.languages, has_image)) co_return Result<>{};
-  auto services = ImageServices::create(
-      reactor_, {config_.store_folder(), config_.registries, std::move(foundation_.credentials)});
+  auto services = ImageServices::create(reactor_, {.store_folder = config_.store_folder(),
+                                                   .registries = config_.registries,
+                                                   .credentials = std::move(foundation_.credentials),
+                                                   .cpus = reactor::BlockingPool::Cpus::all_but_one});
   if (!services) co_return std::unexpected(std::move(services).error().with_context("images"));
   image_services_ = *std::move(services);
   images_ = std::make_unique<LanguageImages>(reactor_, config_, *image_services_, *engine_, *runner_);

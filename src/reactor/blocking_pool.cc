@@ -1,13 +1,27 @@
 #include "reactor/blocking_pool.h"
 
+#include <sched.h>
 #include <sys/resource.h>
 #include <unistd.h>
 #include <csignal>
 
 namespace lambdo::reactor {
 
-BlockingPool::BlockingPool(Reactor& reactor, size_t max_threads)
-    : reactor_(&reactor), max_threads_(max_threads) {
+namespace {
+
+void leave_one_cpu() {
+  cpu_set_t cpus;
+  if (::sched_getaffinity(0, sizeof cpus, &cpus) != 0 || CPU_COUNT(&cpus) < 2) return;
+  int last = CPU_SETSIZE - 1;
+  while (!CPU_ISSET(last, &cpus)) --last;
+  CPU_CLR(last, &cpus);
+  static_cast<void>(::sched_setaffinity(0, sizeof cpus, &cpus));
+}
+
+}  // namespace
+
+BlockingPool::BlockingPool(Reactor& reactor, size_t max_threads, Cpus cpus)
+    : reactor_(&reactor), max_threads_(max_threads), cpus_(cpus) {
   CHECK(max_threads_ > 0);
 }
 
@@ -54,7 +68,9 @@ void* BlockingPool::enter(void* self) {
   ::pthread_setname_np(::pthread_self(), "lambdo-blocking");
   // Linux keeps a nice value per thread; that it cannot be set only costs the others some time.
   static_cast<void>(::setpriority(PRIO_PROCESS, static_cast<id_t>(::gettid()), kNice));
-  static_cast<BlockingPool*>(self)->work();
+  auto* const pool = static_cast<BlockingPool*>(self);
+  if (pool->cpus_ == Cpus::all_but_one) leave_one_cpu();
+  pool->work();
   return nullptr;
 }
 

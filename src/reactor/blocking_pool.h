@@ -25,8 +25,16 @@ class BlockingPool {
   /// Added to the nice value of the threads.
   static constexpr int kNice = 10;
 
+  /// Where the threads run.
+  enum class Cpus {
+    all,
+    /// On all but the last of those that the process may use, where it may use several: long system calls are
+    /// not preempted by every kernel, and the loop shall not wait for the end of one.
+    all_but_one,
+  };
+
   /// Starts no thread before the first job. `reactor` outlives the pool.
-  BlockingPool(Reactor& reactor, size_t max_threads);
+  BlockingPool(Reactor& reactor, size_t max_threads, Cpus cpus = Cpus::all);
   /// No job may be running or queued.
   ~BlockingPool();
   BlockingPool(const BlockingPool&) = delete;
@@ -46,6 +54,7 @@ class BlockingPool {
 
   Reactor* reactor_;
   size_t max_threads_;
+  Cpus cpus_;
   std::mutex mutex_;
   std::condition_variable wake_up_;
   std::deque<Job> jobs_;

@@ -1,7 +1,9 @@
 #include "reactor/blocking_pool.h"
 
+#include <sched.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <memory>
@@ -49,6 +51,28 @@ TEST_CASE("a job runs on another thread and its result comes back to the loop") 
   const auto answer = reactor->run(pool.run([] { return std::make_pair(::gettid(), std::string("done")); }));
   CHECK(answer.first != here);
   CHECK(answer.second == "done");
+}
+
+TEST_CASE("threads stay off the last processor when the pool is to leave it") {
+  cpu_set_t mine;
+  REQUIRE(::sched_getaffinity(0, sizeof mine, &mine) == 0);
+  auto reactor = Reactor::create().value();
+  const auto cpus_of_threads = [&](BlockingPool::Cpus cpus) {
+    BlockingPool pool(*reactor, 1, cpus);
+    return reactor->run(pool.run([] {
+      cpu_set_t theirs;
+      CHECK(::sched_getaffinity(0, sizeof theirs, &theirs) == 0);
+      return theirs;
+    }));
+  };
+  const cpu_set_t all = cpus_of_threads(BlockingPool::Cpus::all);
+  CHECK(CPU_EQUAL(&all, &mine));
+  const cpu_set_t fewer = cpus_of_threads(BlockingPool::Cpus::all_but_one);
+  CHECK(CPU_COUNT(&fewer) == std::max(1, CPU_COUNT(&mine) - 1));
+  // The loop's own thread goes where it went before.
+  cpu_set_t after;
+  REQUIRE(::sched_getaffinity(0, sizeof after, &after) == 0);
+  CHECK(CPU_EQUAL(&after, &mine));
 }
 
 TEST_CASE("a result that only moves comes back too") {

@@ -149,10 +149,14 @@ Result<std::vector<std::string>> list_directory(const std::string& path) {
   std::unique_ptr<DIR, int (*)(DIR*)> directory(::opendir(path.c_str()), ::closedir);
   if (!directory) return fail_errno("opendir " + path);
   std::vector<std::string> names;
+  // A listing that ends early must not pass for a whole one.
+  errno = 0;
   while (const dirent* entry = ::readdir(directory.get())) {
     const std::string_view name = entry->d_name;
     if (name != "." && name != "..") names.emplace_back(name);
+    errno = 0;
   }
+  if (errno != 0) return fail_errno("readdir " + path);
   std::ranges::sort(names);
   return names;
 }

@@ -1,8 +1,10 @@
 #include "cli/image_command.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cstdio>
 #include <utility>
+#include <vector>
 
 #include "base/files.h"
 #include "base/json.h"
@@ -11,6 +13,8 @@
 #include "cli/image_setup.h"
 #include "cli/initramfs_writer.h"
 #include "cli/pull_display.h"
+#include "cli/stored_name.h"
+#include "cli/terminal_text.h"
 #include "image/stop_flag.h"
 #include "image/transfer.h"
 #include "kvm/probe.h"
@@ -84,7 +88,8 @@ Task<Result<>> bring_for_languages(const Work& work, JsonWriter& json) {
       CO_TRY(co_await work.services.puller().initramfs(pulled->image, request, nullptr, work.token));
     }
     write_pulled(json, text, *pulled);
-    if (!work.options.settings.json) CO_TRY(print(text + " " + pulled->image.digest.text() + "\n"));
+    if (!work.options.settings.json)
+      CO_TRY(print(terminal_text(text) + " " + pulled->image.digest.text() + "\n"));
   }
   co_return Result<>{};
 }
@@ -100,7 +105,8 @@ Task<Result<>> pull(const Work& work) {
     auto pulled = co_await bring_one(work, std::move(source), {}, work.options.unpack);
     if (!pulled) co_return std::unexpected(std::move(pulled).error().with_context(text));
     write_pulled(json, text, *pulled);
-    if (!work.options.settings.json) CO_TRY(print(text + " " + pulled->image.digest.text() + "\n"));
+    if (!work.options.settings.json)
+      CO_TRY(print(terminal_text(text) + " " + pulled->image.digest.text() + "\n"));
   }
   if (!work.options.settings.json) co_return Result<>{};
   co_return print(json.end_array().end_object().take() + "\n");
@@ -123,41 +129,21 @@ Task<Result<>> import(const Work& work) {
   }
   auto pulled = co_await bring_one(work, std::move(source), name, work.options.unpack);
   if (!pulled) co_return std::unexpected(std::move(pulled).error().with_context(text));
-  if (!work.options.settings.json) co_return print(name + " " + pulled->image.digest.text() + "\n");
+  if (!work.options.settings.json)
+    co_return print(terminal_text(name) + " " + pulled->image.digest.text() + "\n");
   JsonWriter json;
   write_pulled(json, name, *pulled);
   co_return print(json.take() + "\n");
 }
 
-/// The name that `text` is, or leads to: a name as it is or as people write it, a digest or its beginning.
-Result<image::Name> find_name(image::Store& store, const std::string& text) {
-  if (auto name = TRY(store.find_name(text))) return *std::move(name);
-  if (const auto source = ImageSource::parse(text)) {
-    if (auto name = TRY(store.find_name(store_name(*source)))) return *std::move(name);
-  }
-  constexpr size_t kLeastDigits = 6;
-  const std::string digits = text.starts_with("sha256:") ? text.substr(7) : text;
-  std::optional<image::Name> found;
-  if (digits.size() >= kLeastDigits) {
-    for (image::Name& name : TRY(store.names())) {
-      if (!name.manifest.hex().starts_with(digits)) continue;
-      if (found && found->manifest != name.manifest)
-        return fail(Code::invalid_argument, text + " is the beginning of several digests; write more of it");
-      found = std::move(name);
-    }
-  }
-  if (!found) return fail(Code::not_found, "the store " + store.folder() + " has no image " + text);
-  return *std::move(found);
-}
-
-Result<> list(const Work& work) {
-  const auto listing = TRY(work.services.store().list());
+Result<> list(const Work& work, const std::atomic<bool>& stop) {
+  const auto listing = TRY(work.services.store().list(&stop));
   return print(work.options.settings.json ? listing_json(listing) : listing_text(listing));
 }
 
 Result<> inspect(const Work& work) {
   image::Store& store = work.services.store();
-  const image::Name name = TRY(find_name(store, work.options.images.front()));
+  const image::Name name = TRY(find_image(store, work.options.images.front()));
   const LocalImage image = TRY(image::load_image(store, name.manifest));
   const std::string rootfs = store.find_rootfs(image.digest).value_or("");
   return print(work.options.settings.json ? image_json(name, image, rootfs)
@@ -166,21 +152,36 @@ Result<> inspect(const Work& work) {
 
 Result<> remove(const Work& work) {
   image::Store& store = work.services.store();
+  // All are looked for first: what is not there must not leave half of the others removed.
+  std::vector<image::Name> names;
+  for (const std::string& text : work.options.images) names.push_back(TRY(find_only_name(store, text)));
   JsonWriter json;
   json.begin_object().key("removed").begin_array();
-  for (const std::string& text : work.options.images) {
-    const image::Name name = TRY(find_name(store, text));
+  for (const image::Name& name : names) {
     TRY(store.remove_name(name.reference));
     json.value(name.reference);
-    if (!work.options.settings.json) TRY(print("removed the name " + name.reference + "\n"));
+    if (!work.options.settings.json) TRY(print("removed the name " + terminal_text(name.reference) + "\n"));
   }
   if (!work.options.settings.json) return {};
   return print(json.end_array().end_object().take() + "\n");
 }
 
-Result<> prune(const Work& work) {
-  const auto report = TRY(work.services.store().prune());
+Result<> prune(const Work& work, const std::atomic<bool>& stop) {
+  constexpr int kWaitMs = 10'000;
+  const auto report = TRY(work.services.store().prune(kWaitMs, &stop));
   return print(work.options.settings.json ? prune_json(report) : prune_text(report));
+}
+
+/// An image to export, under the name that was meant.
+struct NamedImage {
+  image::Name name;
+  LocalImage image;
+};
+
+Result<NamedImage> find_and_load(image::Store& store, const std::string& text) {
+  image::Name name = TRY(find_image(store, text));
+  LocalImage image = TRY(image::load_image(store, name.manifest));
+  return NamedImage{std::move(name), std::move(image)};
 }
 
 Task<Result<>> export_initramfs(const Work& work, const LocalImage& image, std::string path) {
@@ -188,47 +189,53 @@ Task<Result<>> export_initramfs(const Work& work, const LocalImage& image, std::
                                            std::move(path), work.token);
 }
 
+Task<Result<>> export_to_place(const Work& work, const NamedImage& found) {
+  auto place = CO_TRY(image::ImagePlace::parse(work.options.destination));
+  // A tag in a layout, and a whole reference in an archive.
+  if (place.name.empty() && place.kind == image::ImagePlace::Kind::docker_archive) {
+    if (const auto source = ImageSource::parse(found.name.reference);
+        source && source->kind == ImageSource::Kind::registry)
+      place.name = source->reference.familiar();
+  }
+  const image::StopFlag stop(work.token);
+  const auto write = [&] {
+    return image::export_image(work.services.store(), found.image, place, stop.flag());
+  };
+  co_return co_await work.services.pool().run(write);
+}
+
 Task<Result<>> export_image(const Work& work) {
-  image::Store& store = work.services.store();
-  const image::Name name = CO_TRY(find_name(store, work.options.images.front()));
-  const LocalImage image = CO_TRY(image::load_image(store, name.manifest));
+  const auto find = [&work] { return find_and_load(work.services.store(), work.options.images.front()); };
+  const NamedImage found = CO_TRY(co_await work.services.pool().run(find));
   const std::string& destination = work.options.destination;
   constexpr std::string_view kInitramfs = "initramfs:";
   if (destination.starts_with(kInitramfs)) {
-    CO_TRY(co_await export_initramfs(work, image, destination.substr(kInitramfs.size())));
+    CO_TRY(co_await export_initramfs(work, found.image, destination.substr(kInitramfs.size())));
   } else {
-    auto place = CO_TRY(image::ImagePlace::parse(destination));
-    // A tag in a layout, and a whole reference in an archive.
-    if (place.name.empty() && place.kind == image::ImagePlace::Kind::docker_archive) {
-      if (const auto source = ImageSource::parse(name.reference);
-          source && source->kind == ImageSource::Kind::registry)
-        place.name = source->reference.familiar();
-    }
-    const image::StopFlag stop(work.token);
-    const auto write = [&] { return image::export_image(store, image, place, stop.flag()); };
-    CO_TRY(co_await work.services.pool().run(write));
+    CO_TRY(co_await export_to_place(work, found));
   }
   if (!work.options.settings.json) co_return Result<>{};
   JsonWriter json;
-  json.begin_object().field("name", name.reference).field("digest", image.digest.text());
+  json.begin_object().field("name", found.name.reference).field("digest", found.image.digest.text());
   co_return print(json.field("destination", destination).end_object().take() + "\n");
 }
 
 Task<Result<>> run_verb(const Work& work) {
   reactor::BlockingPool& pool = work.services.pool();
+  const image::StopFlag stop(work.token);
   switch (work.options.verb) {
     case ImageVerb::pull:
       co_return co_await pull(work);
     case ImageVerb::import:
       co_return co_await import(work);
     case ImageVerb::list:
-      co_return co_await pool.run([&work] { return list(work); });
+      co_return co_await pool.run([&] { return list(work, stop.flag()); });
     case ImageVerb::inspect:
       co_return co_await pool.run([&work] { return inspect(work); });
     case ImageVerb::remove:
       co_return co_await pool.run([&work] { return remove(work); });
     case ImageVerb::prune:
-      co_return co_await pool.run([&work] { return prune(work); });
+      co_return co_await pool.run([&] { return prune(work, stop.flag()); });
     case ImageVerb::export_image:
       co_return co_await export_image(work);
   }

@@ -6,6 +6,7 @@
 #include <thread>
 #include <utility>
 
+#include "cli/stored_name.h"
 #include "image/stop_flag.h"
 #include "image/transfer.h"
 
@@ -17,18 +18,11 @@ using image::PulledImage;
 using image::PullRequest;
 using image::Task;
 
-std::string store_name(const ImageSource& source) {
-  if (source.kind == ImageSource::Kind::registry) return source.reference.text();
-  ImageSource absolute = source;
-  absolute.path = std::filesystem::absolute(source.path).lexically_normal().string();
-  return absolute.text();
-}
-
 Result<std::unique_ptr<ImageServices>> ImageServices::create(reactor::Reactor& reactor,
                                                              const ImageServicesOptions& options) {
   const Config::Registries& registries = options.registries;
   const size_t unpacks = std::clamp<size_t>(std::thread::hardware_concurrency(), 1, 4);
-  constexpr size_t kOtherThreads = 2;  // for writing, hashing and reading meanwhile
+  constexpr size_t kOtherThreads = 3;  // for writing, hashing, reading and removing leftovers meanwhile
   std::unique_ptr<ImageServices> services(new ImageServices(reactor, unpacks + kOtherThreads, options.cpus));
   services->limits_ = registries.caps;
   services->store_ =
@@ -90,6 +84,11 @@ Task<Result<PulledImage>> ImageServices::bring(ImageSource source, std::string n
   PulledImage pulled{.image = CO_TRY(co_await import(source, name, platform, token)), .rootfs = {}};
   if (unpack) pulled.rootfs = CO_TRY(co_await puller_->rootfs(pulled.image, progress, token));
   co_return pulled;
+}
+
+Task<> ImageServices::remove_leftovers(CancelToken token) {
+  const image::StopFlag stop(token);
+  co_await pool_.run([&] { store_->remove_leftovers(&stop.flag()); });
 }
 
 Task<> ImageServices::close() {

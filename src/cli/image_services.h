@@ -45,6 +45,9 @@ class ImageServices {
                                                 image::PullRequest::Policy policy, bool unpack,
                                                 image::Progress* progress, image::CancelToken token);
 
+  /// Removes what killed processes left in the store, which may take long. Meanwhile all else goes on. Once.
+  image::Task<> remove_leftovers(image::CancelToken token);
+
   /// Ends kept connections. All that was asked for has ended.
   image::Task<> close();
 
@@ -66,8 +69,5 @@ class ImageServices {
   std::unique_ptr<registry::Client> client_;
   std::unique_ptr<image::Puller> puller_;
 };
-
-/// The name under which an image goes in the store where nobody gives it another one.
-std::string store_name(const ImageSource& source);
 
 }  // namespace lambdo::cli

@@ -12,6 +12,7 @@
 #include "cli/interrupt.h"
 #include "cli/remedy.h"
 #include "cli/terminal_text.h"
+#include "reactor/scope.h"
 #include "registry/platform.h"
 
 namespace lambdo::cli {
@@ -20,7 +21,8 @@ Result<Config> image_config(const ImageSettings& settings) {
   Config config;
   if (!settings.config_path.empty()) {
     config = TRY(load_config(settings.config_path));
-    for (const std::string& warning : config.warnings) std::fprintf(stderr, "warning: %s\n", warning.c_str());
+    for (const std::string& warning : config.warnings)
+      std::fprintf(stderr, "warning: %s\n", terminal_text(warning).c_str());
   }
   if (!settings.store.empty()) config.images.store = settings.store;
   if (!settings.ca_file.empty()) config.registries.ca_file = settings.ca_file;
@@ -57,7 +59,10 @@ namespace {
 reactor::Task<Result<>> work_and_close(reactor::Reactor& reactor, ImageServices& services,
                                        Interrupt& interrupt, const ImageWork& work) {
   interrupt.start(reactor);
+  reactor::Scope cleaning(reactor, interrupt.token());
+  cleaning.spawn(services.remove_leftovers(cleaning.token()));
   Result<> done = co_await work(services, interrupt.token());
+  co_await cleaning.join();
   co_await services.close();
   co_await interrupt.stop();
   co_return done;

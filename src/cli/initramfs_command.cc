@@ -1,19 +1,19 @@
 #include <fcntl.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include <algorithm>
-#include <cstdlib>
+#include <optional>
 #include <utility>
 
 #include "base/json.h"
+#include "base/log.h"
 #include "base/syscalls.h"
 #include "cli/image_command.h"
 #include "cli/image_setup.h"
 #include "cli/image_source.h"
 #include "cli/initramfs_writer.h"
+#include "cli/private_store.h"
 #include "cli/pull_display.h"
-#include "image/temporary.h"
 
 namespace lambdo::cli {
 
@@ -101,12 +101,11 @@ Result<int> run(const InitramfsOptions& options) {
   registry::HostSettings& host = config.registries.hosts[source.reference.host];
   if (!options.registry_url.empty()) host.url = without_version(options.registry_url);
   if (!options.auth_url.empty()) host.token_url = options.auth_url;
-  std::optional<image::TemporaryFolder> own_store;
+  log::configure(log::Level::warning, config.log.format);
+  std::optional<PrivateStore> own_store;
   if (options.settings.store.empty() && options.settings.config_path.empty()) {
-    const char* folder = std::getenv("TMPDIR");
-    own_store = TRY(image::TemporaryFolder::create(std::string(folder != nullptr ? folder : "/tmp") +
-                                                   "/lambdo-initramfs-" + std::to_string(::getpid())));
-    config.images.store = own_store->path() + "/store";
+    own_store = TRY(PrivateStore::create());
+    config.images.store = own_store->path();
   }
   return run_image_work("initramfs", options.settings, config,
                         [&](ImageServices& services, CancelToken token) {

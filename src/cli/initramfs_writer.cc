@@ -1,13 +1,14 @@
 #include "cli/initramfs_writer.h"
 
-#include <sys/stat.h>
+#include <sys/types.h>
 
 #include <utility>
 
-#include "base/files.h"
-#include "image/layer.h"
+#include "base/log.h"
+#include "image/output_file.h"
 #include "image/spool.h"
 #include "image/stop_flag.h"
+#include "image/stored_layer.h"
 #include "image/temporary.h"
 #include "image/tree.h"
 
@@ -21,31 +22,24 @@ image::InitramfsRequest store_initramfs() {
 static Result<> write_initramfs(image::Store& store, const image::ImageLimits& limits,
                                 const image::LocalImage& image, const image::InitramfsOptions& options,
                                 const std::string& path, const std::atomic<bool>& stop) {
+  auto file = TRY(image::OutputFile::create(path));
   const image::TemporaryFolder folder = TRY(store.make_temporary_folder());
   image::Spool::Limits spool_limits;
   spool_limits.bytes = limits.max_unpacked_bytes;
   const auto spool = TRY(image::Spool::create(folder.path() + "/spool", spool_limits));
-  image::LayerLimits layer_limits;
-  layer_limits.unpacked_bytes = limits.max_unpacked_bytes;
   image::Tree tree;
   for (size_t i = 0; i < image.manifest.layers.size(); ++i) {
-    const image::Descriptor& blob = image.manifest.layers[i];
-    const Fd fd = TRY(store.open_blob(blob));
-    auto layer = image::read_layer({.read = image::read_blob_from(fd.get()),
-                                    .media_type = blob.media_type,
-                                    .diff_id = image.config.diff_ids[i]},
-                                   *spool, layer_limits, stop);
-    if (!layer) return std::unexpected(std::move(layer).error().with_context("layer " + blob.digest.text()));
-    TRY(tree.apply(*layer, stop));
+    const image::Layer layer = TRY(image::read_stored_layer(store, image.manifest.layers[i],
+                                                            image.config.diff_ids[i], *spool, limits, stop));
+    TRY(tree.apply(layer, stop));
   }
-  auto file = TRY(image::TemporaryFile::create(path + ".part"));
-  TRY(image::write_initramfs(tree, *spool, options, file.fd(), stop));
+  const auto report = TRY(image::write_initramfs(tree, *spool, options, file.fd(), stop));
+  if (report.skipped_xattrs > 0) {
+    log::warning("an initramfs has no place for extended attributes; those of the image are not in it",
+                 {{"file", path}, {"attributes", report.skipped_xattrs}});
+  }
   constexpr mode_t kMode = 0644;
-  if (::fchmod(file.fd(), kMode) < 0) return fail_errno("fchmod " + file.path());
-  TRY(sys::fsync(file.fd(), file.path()));
-  TRY(sys::rename(file.path(), path));
-  file.forget();
-  return {};
+  return file.commit(kMode);
 }
 
 image::Task<Result<>> write_image_initramfs(ImageServices& services, const image::LocalImage& image,

@@ -78,6 +78,7 @@ LanguageImages::LanguageImages(reactor::Reactor& reactor, const Config& config, 
 LanguageImages::~LanguageImages() = default;
 
 void LanguageImages::start() {
+  scope_.spawn(services_.remove_leftovers(scope_.token()));
   for (size_t i = 0; i < config_.languages.size(); ++i) {
     if (!config_.languages[i].image.empty()) scope_.spawn(bring(i));
   }

@@ -24,7 +24,8 @@ class LanguageImages {
                  engine::Engine& engine, engine::Runner& runner);
   ~LanguageImages();
 
-  /// Once: begins with all languages that have an image.
+  /// Once: begins with all languages that have an image, and beside that with what killed processes left in
+  /// the store.
   void start();
   /// Waits for the end of the first attempt with this language, and gives what came of it.
   reactor::Task<Result<>> first_attempt(size_t language, reactor::CancelToken token);

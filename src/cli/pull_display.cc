@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "base/syscalls.h"
+#include "cli/terminal_text.h"
 
 namespace lambdo::cli {
 
@@ -141,7 +142,7 @@ PullDisplay::Style PullDisplay::style_for_standard_error() {
 }
 
 PullDisplay::PullDisplay(std::string image, Style style) : style_(style) {
-  view_.image = std::move(image);
+  view_.image = terminal_text(image);
   draw(false);
 }
 

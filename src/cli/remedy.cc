@@ -44,7 +44,7 @@ std::string remedy(const Error& error) {
     case Code::store_invalid:
       return "what is damaged has been moved aside: pull the image again";
     case Code::store_busy:
-      return "wait for the other process that works on the store";
+      return "wait until the other process has ended, and try again";
     case Code::permission_denied:
       return "run as the owner of the store, or name another one with --store";
     case Code::resource_exhausted:

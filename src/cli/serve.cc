@@ -164,11 +164,15 @@ Task<Result<>> serve_until_signal(reactor::Reactor& reactor, const Config& confi
   co_return ended;
 }
 
-/// Cleaning up waits for guests to be gone, and a process that hangs in the kernel never is. The launcher
-/// goes on when we have ended, and the next start looks again.
+/// Cleaning up waits for guests to be gone, and a process that hangs in the kernel never is; and for work on
+/// images that does not look at its flag for long, as on a disk that hangs. The launcher goes on when we have
+/// ended, and the next start removes what is left.
 Task<> end_after_all(reactor::Reactor& reactor, reactor::CancelToken token) {
   if (!co_await reactor::SleepOp::for_ms(reactor, kCleanUpTimeoutMs, token)) co_return;
-  log::error("guests cannot be destroyed; ending without", {{"waited_ms", kCleanUpTimeoutMs}});
+  log::error(
+      "cleaning up takes too long, ending without: guests that hang in the kernel or work on images may be "
+      "left; the next start removes them, and what still hangs then needs a look at the kernel's log",
+      {{"waited_ms", kCleanUpTimeoutMs}});
   std::_Exit(kExitFailure);
 }
 

@@ -1,19 +1,16 @@
 #include <archive.h>
 #include <archive_entry.h>
-#include <fcntl.h>
-#include <unistd.h>
 
 #include <memory>
 #include <set>
 #include <utility>
 #include <vector>
 
-#include "base/files.h"
 #include "base/json.h"
-#include "base/syscalls.h"
 #include "image/decompressor.h"
 #include "image/docker_archive.h"
-#include "image/temporary.h"
+#include "image/output_file.h"
+#include "image/stored_layer.h"
 #include "registry/reference.h"
 
 namespace lambdo::image {
@@ -98,10 +95,8 @@ Result<> ArchiveWriter::close() {
   return {};
 }
 
-/// Gives a layer's tar archive to `take` in pieces, and at the end says how large it is. A blob that is
-/// damaged is moved away.
 template <typename Take>
-Result<uint64_t> read_plain(Store& store, const Descriptor& blob, const Digest& diff_id, uint64_t max_bytes,
+Result<uint64_t> decompress(Store& store, const Descriptor& blob, const Digest& diff_id, uint64_t max_bytes,
                             const std::atomic<bool>& stop, Take take) {
   const Fd fd = TRY(store.open_blob(blob));
   const LayerCompression compression = TRY(layer_compression(blob.media_type));
@@ -115,16 +110,26 @@ Result<uint64_t> read_plain(Store& store, const Descriptor& blob, const Digest& 
     if (count == 0) break;
     size_bytes += count;
     if (size_bytes > max_bytes) {
-      return fail(Code::image_too_large, "layer " + blob.digest.text() + " is too large unpacked");
+      return fail(Code::image_too_large,
+                  "it is larger than " + std::to_string(max_bytes) + " bytes unpacked");
     }
     hash.update(std::span(buffer).first(count));
     TRY(take(std::span<const std::byte>(buffer).first(count)));
   }
   if (Digest(hash.finish()) != diff_id) {
-    TRY(store.verify_blob(blob, &stop));
-    return fail(Code::digest_mismatch, "layer " + blob.digest.text() + " is not what the configuration says");
+    return fail(Code::digest_mismatch, "it is not what the configuration says");
   }
   return size_bytes;
+}
+
+/// Gives a layer's tar archive to `take` in pieces, and at the end says how large it is. A blob that is
+/// damaged is moved away.
+template <typename Take>
+Result<uint64_t> read_plain(Store& store, const Descriptor& blob, const Digest& diff_id, uint64_t max_bytes,
+                            const std::atomic<bool>& stop, Take take) {
+  auto size = decompress(store, blob, diff_id, max_bytes, stop, take);
+  if (!size) return std::unexpected(error_of_layer(store, blob, std::move(size).error(), stop));
+  return size;
 }
 
 /// The header with the size comes first, and how large a layer is when it is decompressed nothing says: it is
@@ -168,7 +173,7 @@ Result<> export_docker_archive(Store& store, const LocalImage& image, const std:
     tag = parsed.familiar();
   }
   const std::string config = TRY(store.read_blob(image.manifest.config.digest, ImageConfig::kMaxBytes));
-  auto target = TRY(TemporaryFile::create(file + "." + std::to_string(::getpid())));
+  auto target = TRY(OutputFile::create(file));
   auto archive = TRY(ArchiveWriter::open(target.fd(), file));
   const std::string config_path = image.manifest.config.digest.hex() + ".json";
   TRY(archive.add(config_path, config));
@@ -182,10 +187,7 @@ Result<> export_docker_archive(Store& store, const LocalImage& image, const std:
   }
   TRY(archive.add("manifest.json", write_manifest(image, config_path, tag)));
   TRY(archive.close());
-  if (::fchmod(target.fd(), 0644) < 0) return fail_errno("chmod " + file);
-  TRY(sys::rename(target.path(), file));
-  target.forget();
-  return {};
+  return target.commit(0644);
 }
 
 }  // namespace lambdo::image

@@ -9,6 +9,7 @@
 
 #include "base/files.h"
 #include "base/syscalls.h"
+#include "image/stopped.h"
 
 namespace lambdo::image {
 
@@ -31,11 +32,13 @@ Result<std::optional<FileLock>> FileLock::try_lock(const std::string& path, Kind
   }
 }
 
-Result<FileLock> FileLock::lock(const std::string& path, Kind kind, int limit_ms) {
+Result<FileLock> FileLock::lock(const std::string& path, Kind kind, int limit_ms,
+                                const std::atomic<bool>* stop) {
   const long long deadline_ns = sys::monotonic_ns() + limit_ms * 1'000'000LL;
   for (;;) {
     auto lock = TRY(try_lock(path, kind));
     if (lock) return std::move(*lock);
+    if (is_stopped(stop)) return fail(Code::cancelled, "stopped");
     if (sys::monotonic_ns() >= deadline_ns) {
       return fail(Code::store_busy, path + " is still locked after " + std::to_string(limit_ms) + " ms");
     }

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <optional>
 #include <string>
 
@@ -17,8 +18,9 @@ class FileLock {
   /// nullopt where somebody else holds it in a way that excludes this one. The file is made where it is
   /// missing.
   static Result<std::optional<FileLock>> try_lock(const std::string& path, Kind kind);
-  /// Waits at most `limit_ms`: store_busy after that.
-  static Result<FileLock> lock(const std::string& path, Kind kind, int limit_ms);
+  /// Waits at most `limit_ms`: store_busy after that. Looks at `stop` (may be null) meanwhile: cancelled.
+  static Result<FileLock> lock(const std::string& path, Kind kind, int limit_ms,
+                               const std::atomic<bool>* stop = nullptr);
 
   FileLock(FileLock&&) noexcept = default;
   FileLock& operator=(FileLock&& other) noexcept;

@@ -1,7 +1,11 @@
 #include <fcntl.h>
 #include <simdjson.h>
+#include <sys/file.h>
 #include <unistd.h>
 
+#include <cerrno>
+#include <chrono>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -10,6 +14,7 @@
 #include "base/syscalls.h"
 #include "image/image_manifest.h"
 #include "image/oci_layout.h"
+#include "image/stopped.h"
 #include "registry/json_object.h"
 
 namespace lambdo::image {
@@ -20,13 +25,22 @@ constexpr std::string_view kTagAnnotation = "org.opencontainers.image.ref.name";
 constexpr std::string_view kLayoutFile = R"({"imageLayoutVersion":"1.0.0"})";
 constexpr size_t kMaxEntries = 1024;
 constexpr size_t kCopyBytes = 256 << 10;
+constexpr std::string_view kPartial = ".lambdo-part";
+constexpr int64_t kLockLimitMs = 600'000;
+constexpr int64_t kLockStepMs = 20;
 
-/// A folder of the target. Files are made under another name first, so that a broken export leaves nothing
-/// under theirs.
+/// A folder of the target. Files are made under another name first and synced, so that a broken export, or a
+/// machine that goes down, leaves nothing half-made under theirs.
 class TargetFolder {
  public:
   TargetFolder(Fd fd, std::string path) : fd_(std::move(fd)), path_(std::move(path)) {}
 
+  /// Held as long as this object lives: one export at a time, for each writes the whole index anew. The
+  /// folder itself is what is locked, so that nothing of ours stays in it.
+  [[nodiscard]] Result<> lock(const std::atomic<bool>& stop) const;
+  /// What exports that were killed left in it.
+  [[nodiscard]] Result<> remove_partial() const;
+  [[nodiscard]] Result<> sync() const { return sys::fsync(fd_.get(), path_); }
   [[nodiscard]] Result<TargetFolder> subfolder(const char* name) const;
   [[nodiscard]] Result<std::optional<std::string>> read(const char* name) const;
   [[nodiscard]] bool has(const std::string& name, uint64_t size_bytes) const;
@@ -39,6 +53,29 @@ class TargetFolder {
   Fd fd_;
   std::string path_;
 };
+
+Result<> TargetFolder::lock(const std::atomic<bool>& stop) const {
+  const long long deadline_ns = sys::monotonic_ns() + kLockLimitMs * 1'000'000;
+  while (!TRY(sys::try_flock(fd_.get(), LOCK_EX))) {
+    if (is_stopped(&stop)) return fail(Code::cancelled, "stopped");
+    if (sys::monotonic_ns() >= deadline_ns) {
+      return fail(Code::store_busy, "another process has been writing to " + path_ + " for " +
+                                        std::to_string(kLockLimitMs / 1000) + " s");
+    }
+    std::this_thread::sleep_for(std::chrono::milliseconds(kLockStepMs));
+  }
+  return {};
+}
+
+Result<> TargetFolder::remove_partial() const {
+  for (const std::string& name : TRY(sys::list_directory(path_))) {
+    if (!name.starts_with('.') || !name.ends_with(kPartial)) continue;
+    if (::unlinkat(fd_.get(), name.c_str(), 0) < 0 && errno != ENOENT) {
+      return fail_errno("remove " + path_ + "/" + name + ", which an export left that was killed");
+    }
+  }
+  return {};
+}
 
 Result<TargetFolder> TargetFolder::subfolder(const char* name) const {
   TRY(sys::make_subfolder(fd_.get(), name, 0755));
@@ -70,11 +107,11 @@ bool TargetFolder::has(const std::string& name, uint64_t size_bytes) const {
 
 template <typename Fill>
 Result<> TargetFolder::write_with(const std::string& name, Fill fill) const {
-  const std::string temporary = "." + name + "." + std::to_string(::getpid());
-  static_cast<void>(::unlinkat(fd_.get(), temporary.c_str(), 0));
+  const std::string temporary = "." + name + std::string(kPartial);
   auto fd = sys::open_beneath(fd_.get(), temporary, O_WRONLY | O_CREAT | O_EXCL, 0644);
   if (!fd) return std::unexpected(std::move(fd).error().with_context(path_));
   Result<> filled = fill(fd->get());
+  if (filled) filled = sys::fsync(fd->get(), name);
   if (filled && ::renameat(fd_.get(), temporary.c_str(), fd_.get(), name.c_str()) < 0) {
     filled = fail_errno("rename " + path_ + "/" + name);
   }
@@ -94,7 +131,7 @@ Result<> export_blob(Store& store, const Descriptor& blob, const TargetFolder& b
   return blobs.write_with(blob.digest.hex(), [&](int fd) -> Result<> {
     std::vector<std::byte> buffer(kCopyBytes);
     for (;;) {
-      if (stop.load(std::memory_order_relaxed)) return fail(Code::cancelled, "stopped");
+      if (is_stopped(&stop)) return fail(Code::cancelled, "stopped");
       const size_t count = TRY(reader.read(buffer));
       if (count == 0) return {};
       TRY(sys::write_all(fd, {reinterpret_cast<const char*>(buffer.data()), count}));
@@ -144,31 +181,49 @@ Result<std::string> write_index(const std::optional<std::string>& before, const 
 
 }  // namespace
 
+/// As OCI's own kind of manifest, whatever it came as.
+static Result<std::string> manifest_text(Store& store, const LocalImage& image) {
+  if (image.manifest.media_type != registry::media_type::kOciManifest) {
+    return write_oci_manifest(image.manifest);
+  }
+  return store.read_blob(image.digest, kMaxManifestBytes);
+}
+
+/// All that the index leads to; on the disk before the index is.
+static Result<Descriptor> export_blobs(Store& store, const LocalImage& image, const TargetFolder& target,
+                                       const std::atomic<bool>& stop) {
+  const TargetFolder all_blobs = TRY(target.subfolder("blobs"));
+  const TargetFolder blobs = TRY(all_blobs.subfolder("sha256"));
+  TRY(blobs.remove_partial());
+  TRY(export_blob(store, image.manifest.config, blobs, stop));
+  for (const Descriptor& layer : image.manifest.layers) TRY(export_blob(store, layer, blobs, stop));
+  const std::string manifest = TRY(manifest_text(store, image));
+  const Digest digest = Digest::of(manifest);
+  TRY(blobs.write(digest.hex(), manifest));
+  TRY(blobs.sync());
+  TRY(all_blobs.sync());
+  return Descriptor{.media_type = std::string(registry::media_type::kOciManifest),
+                    .digest = digest,
+                    .size_bytes = manifest.size(),
+                    .platform = {}};
+}
+
 Result<> export_oci_layout(Store& store, const LocalImage& image, const std::string& folder,
                            const std::string& tag, const std::atomic<bool>& stop) {
   TRY(sys::mkdirs(folder, 0755));
   const TargetFolder target(TRY(sys::open(folder, O_RDONLY | O_DIRECTORY)), folder);
+  TRY(target.lock(stop));
+  TRY(target.remove_partial());
   const auto layout = TRY(target.read("oci-layout"));
   const auto before = TRY(target.read("index.json"));
   if (before && !layout) {
     return fail(Code::invalid_argument, folder + " has an index.json, but is no OCI layout");
   }
-  const TargetFolder all_blobs = TRY(target.subfolder("blobs"));
-  const TargetFolder blobs = TRY(all_blobs.subfolder("sha256"));
-  TRY(export_blob(store, image.manifest.config, blobs, stop));
-  for (const Descriptor& layer : image.manifest.layers) TRY(export_blob(store, layer, blobs, stop));
-  const bool is_oci = image.manifest.media_type == registry::media_type::kOciManifest;
-  const std::string manifest =
-      is_oci ? TRY(store.read_blob(image.digest, kMaxManifestBytes)) : write_oci_manifest(image.manifest);
-  const Digest digest = Digest::of(manifest);
-  TRY(blobs.write(digest.hex(), manifest));
-  const Descriptor entry{.media_type = std::string(registry::media_type::kOciManifest),
-                         .digest = digest,
-                         .size_bytes = manifest.size(),
-                         .platform = {}};
-  const std::string index = TRY(write_index(before, entry, image.config.platform, tag));
+  const Descriptor manifest = TRY(export_blobs(store, image, target, stop));
+  const std::string index = TRY(write_index(before, manifest, image.config.platform, tag));
   if (!layout) TRY(target.write("oci-layout", kLayoutFile));
-  return target.write("index.json", index);
+  TRY(target.write("index.json", index));
+  return target.sync();
 }
 
 }  // namespace lambdo::image

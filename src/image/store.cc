@@ -1,7 +1,6 @@
 #include "image/store.h"
 
 #include <fcntl.h>
-#include <sys/file.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -10,9 +9,8 @@
 
 #include "base/check.h"
 #include "base/files.h"
-#include "base/log.h"
 #include "base/syscalls.h"
-#include "base/text.h"
+#include "image/stopped.h"
 
 namespace lambdo::image {
 
@@ -41,27 +39,6 @@ Result<> check_owner(const std::string& folder) {
     return fail(Code::permission_denied, folder + " is open to others: chmod 700 it, or choose another one");
   }
   return {};
-}
-
-/// The folder of a store that was open in a process that is gone; nullopt where it is still there. While the
-/// lock is held nobody else removes it.
-Result<std::optional<Fd>> lock_leftover(const std::string& path) {
-  auto fd = sys::open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
-  if (!fd) {
-    if (fd.error().os_errno == ENOENT) return std::nullopt;
-    return std::unexpected(std::move(fd).error());
-  }
-  if (!TRY(sys::try_flock(fd->get(), LOCK_EX))) return std::nullopt;
-  return std::move(*fd);
-}
-
-std::string random_name() {
-  std::array<std::byte, 8> bytes{};
-  uint64_t number = static_cast<uint64_t>(sys::monotonic_ns());
-  if (sys::random_bytes(bytes)) {
-    for (const std::byte byte : bytes) number = number << 8 | std::to_integer<uint64_t>(byte);
-  }
-  return std::to_string(::getpid()) + "-" + std::to_string(number);
 }
 
 bool is_plain(std::string_view text, size_t max_length) {
@@ -94,41 +71,6 @@ Result<> Store::check_version() {
     return fail(Code::unavailable, folder_ + " was made by another version of lambdo: choose another folder");
   }
   return write_small_file(path, kVersion);
-}
-
-/// Makes a temporary folder, locked for as long as this object lives, and removes those whose owners are
-/// gone. The lock around it is needed because a new folder is not locked yet for a moment.
-Result<> Store::open_session() {
-  const std::string tmp = folder_ + "/tmp";
-  std::vector<std::pair<std::string, Fd>> leftovers;
-  {
-    const FileLock opening =
-        TRY(FileLock::lock(folder_ + "/opening", FileLock::Kind::exclusive, kLockLimitMs));
-    for (const std::string& name : TRY(sys::list_directory(tmp))) {
-      std::string path = tmp + "/" + name;
-      auto locked = TRY(lock_leftover(path));
-      if (locked) leftovers.emplace_back(std::move(path), std::move(*locked));
-    }
-    const std::string session = tmp + "/" + random_name();
-    TRY(sys::mkdir(session, S_IRWXU));
-    session_ = session;
-    session_lock_ = TRY(sys::open(session_, O_RDONLY | O_DIRECTORY));
-    if (!TRY(sys::try_flock(session_lock_.get(), LOCK_EX)))
-      return fail(Code::internal, session_ + " is locked");
-  }
-  for (const auto& [path, fd] : leftovers) TRY(remove_tree(path));
-  // Locks' files of the dead. Whoever comes for one at this moment sees it held, and tries again.
-  for (const std::string& name : TRY(sys::list_directory(folder_ + "/locks"))) {
-    auto lock = TRY(FileLock::try_lock(folder_ + "/locks/" + name, FileLock::Kind::exclusive));
-    if (lock) lock->remove_on_release();
-  }
-  return {};
-}
-
-Store::~Store() {
-  if (session_.empty()) return;
-  auto removed = remove_tree(session_);
-  if (!removed) log::warning("Temporary files stay", {{"error", removed.error().message}});
 }
 
 std::string Store::blob_path(const Digest& digest) const {
@@ -168,7 +110,8 @@ Result<> Store::move_into_blobs(TemporaryFile& file, const Digest& digest) {
 }
 
 Result<Fd> Store::open_blob(const Descriptor& blob) {
-  Fd fd = TRY(sys::open(blob_path(blob.digest), O_RDONLY | O_NOFOLLOW));
+  // O_NONBLOCK: a FIFO would be waited for.
+  Fd fd = TRY(sys::open(blob_path(blob.digest), O_RDONLY | O_NOFOLLOW | O_NONBLOCK));
   const struct stat status = TRY(sys::fstat(fd.get()));
   if (!S_ISREG(status.st_mode)) return damaged(blob.digest, fd.get(), "is no file");
   if (static_cast<uint64_t>(status.st_size) != blob.size_bytes) {
@@ -180,8 +123,9 @@ Result<Fd> Store::open_blob(const Descriptor& blob) {
 }
 
 Result<std::string> Store::read_blob(const Digest& digest, size_t max_bytes) {
-  Fd fd = TRY(sys::open(blob_path(digest), O_RDONLY | O_NOFOLLOW));
+  Fd fd = TRY(sys::open(blob_path(digest), O_RDONLY | O_NOFOLLOW | O_NONBLOCK));
   const struct stat status = TRY(sys::fstat(fd.get()));
+  if (!S_ISREG(status.st_mode)) return damaged(digest, fd.get(), "is no file");
   const auto size = static_cast<uint64_t>(status.st_size);
   if (size > max_bytes) {
     return fail(Code::image_too_large, digest.text() + " has " + std::to_string(size) + " bytes; at most " +
@@ -205,7 +149,7 @@ Result<> Store::verify_blob(const Descriptor& blob, const std::atomic<bool>* sto
   BlobReader reader(*this, TRY(open_blob(blob)), blob);
   std::vector<std::byte> buffer(256 << 10);
   while (TRY(reader.read(buffer)) > 0) {
-    if (stop != nullptr && stop->load(std::memory_order_relaxed)) return fail(Code::cancelled, "stopped");
+    if (is_stopped(stop)) return fail(Code::cancelled, "stopped");
   }
   return {};
 }

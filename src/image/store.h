@@ -27,7 +27,7 @@ using registry::Platform;
 
 /// What somebody called an image, and what that was at the time.
 struct Name {
-  std::string reference;  ///< the canonical text, at most 512 bytes; one name for each
+  std::string reference;  ///< the canonical text, at most 1024 bytes; one name for each
   Digest manifest;
   Platform platform;
   std::string source;     ///< what was asked for, as it was written: "python:3.12-slim", "oci:/tmp/x:tag"
@@ -70,7 +70,7 @@ using Lease = FileLock;
 ///   locks/, tmp/            of those who work here at the moment
 ///
 /// Whatever is under its final name is whole: it was made in tmp/, synced and renamed. Each open store has a
-/// folder of its own in tmp/, locked for as long as it lives; who opens a store removes those of the dead.
+/// folder of its own in tmp/, locked for as long as it lives; remove_leftovers() removes those of the dead.
 ///
 /// All functions are blocking code for BlockingPool threads (or programs without a reactor), and may be
 /// called from several threads at once. Nothing of it goes through the ring. ENOSPC is resource_exhausted and
@@ -80,12 +80,17 @@ class Store {
   /// Makes the folder (0700) and what is missing in it. permission_denied where it belongs to somebody else
   /// or others may enter it.
   static Result<std::unique_ptr<Store>> open(const std::string& folder);
-  /// Removes its temporary folder. Writers, leases and locks taken from it have ended.
+  /// Removes its temporary folder, unless a prune was stopped before it had removed all: the next
+  /// remove_leftovers() goes on with it. Writers, leases and locks taken from it have ended.
   ~Store();
   Store(const Store&) = delete;
   Store& operator=(const Store&) = delete;
 
   [[nodiscard]] const std::string& folder() const { return folder_; }
+
+  /// Removes what processes that have ended without cleaning up left in tmp/ and locks/. May be gigabytes,
+  /// and thus take long: looks at `stop` (may be null). What cannot be removed is logged and stays.
+  void remove_leftovers(const std::atomic<bool>* stop);
 
   // Blobs.
 
@@ -115,8 +120,10 @@ class Store {
   // Names.
 
   Result<> set_name(const Name& name);
+  /// A damaged one is logged and counts as none: what it named is not known any more. It stays until another
+  /// one takes its place, or `prune`.
   Result<std::optional<Name>> find_name(std::string_view reference);
-  /// Sorted by reference. At most 65,536.
+  /// Sorted by reference, without damaged ones. At most 65,536.
   Result<std::vector<Name>> names();
   /// not_found where there is none. The image stays until `prune`.
   Result<> remove_name(std::string_view reference);
@@ -137,10 +144,15 @@ class Store {
 
   // All of it.
 
-  Result<StoreListing> list();
+  /// Looks at `stop` (may be null): cancelled.
+  Result<StoreListing> list(const std::atomic<bool>* stop = nullptr);
   /// Removes what no name reaches and nobody has a lease on. store_busy where others do not let go of the
-  /// store in time.
-  Result<PruneReport> prune(int wait_ms = 10'000);
+  /// store in time. Looks at `stop` (may be null): cancelled, and each thing is there or gone.
+  ///
+  /// The parts of an image whose manifest is damaged are not known. Where it only has a name, they go, and
+  /// the next pull fetches them; where somebody has a lease on it nothing is removed (store_invalid). Nor is
+  /// anything removed where a manifest cannot be read for now: that is the error then.
+  Result<PruneReport> prune(int wait_ms = 10'000, const std::atomic<bool>* stop = nullptr);
 
  private:
   friend BlobWriter;
@@ -159,16 +171,23 @@ class Store {
   Result<> write_small_file(const std::string& path, std::string_view content);
   /// Moves a blob away unless it is another file by now than `fd`. Gives the error that says so.
   std::unexpected<Error> damaged(const Digest& digest, int fd, const std::string& how);
+  enum class DamagedNames { stay, go };
   Result<std::optional<Name>> read_name(const std::string& path);
+  Result<std::vector<Name>> read_names(DamagedNames damaged_names);
+  Result<> remove_leftover(const std::string& path, const std::atomic<bool>* stop);
+  void remove_unused_locks();
   Result<std::vector<Descriptor>> parts_of(const Digest& manifest);
   Result<std::set<Digest>> leased();
-  Result<> sweep(const std::string& subfolder, const std::set<Digest>& kept, const TemporaryFolder& trash,
-                 size_t& count, uint64_t& bytes);
+  struct Kept;
+  Result<Kept> find_kept(const std::atomic<bool>* stop);
+  Result<> keep_parts(const Digest& image, bool is_leased, std::set<Digest>& blobs);
+  class Sweep;
 
   std::string folder_;
   std::string session_;  ///< its folder in tmp/
   Fd session_lock_;
   std::atomic<uint64_t> next_temporary_ = 0;
+  std::atomic<bool> leaves_session_ = false;  ///< to the next remove_leftovers()
 };
 
 }  // namespace lambdo::image

@@ -8,6 +8,7 @@
 #include "base/syscalls.h"
 #include "image/image_limits.h"
 #include "image/image_manifest.h"
+#include "image/stopped.h"
 #include "image/store.h"
 #include "registry/json_object.h"
 
@@ -17,6 +18,13 @@ namespace lambdo::image {
 namespace {
 
 constexpr std::string_view kLeasePrefix = "image-";
+constexpr int kLockLimitMs = 10'000;
+
+/// What is wrong with the manifest itself, and will be the next time too.
+bool is_damage(Code code) {
+  return code == Code::store_invalid || code == Code::manifest_invalid ||
+         code == Code::media_type_unsupported || code == Code::image_too_large;
+}
 
 /// The digest that a file's name starts with; nullopt where it is something else.
 std::optional<Digest> digest_of(std::string_view name) {
@@ -52,8 +60,8 @@ Result<std::vector<Descriptor>> Store::parts_of(const Digest& manifest) {
   return parts;
 }
 
-Result<StoreListing> Store::list() {
-  const FileLock lock = TRY(shared_lock());
+Result<StoreListing> Store::list(const std::atomic<bool>* stop) {
+  const FileLock lock = TRY(FileLock::lock(folder_ + "/lock", FileLock::Kind::shared, kLockLimitMs, stop));
   StoreListing listing;
   std::set<Digest> reached;
   std::map<Digest, uint64_t> initramfs;
@@ -62,6 +70,7 @@ Result<StoreListing> Store::list() {
     if (manifest) initramfs[*manifest] += file_size(folder_ + "/initramfs/" + file);
   }
   for (Name& name : TRY(names())) {
+    if (is_stopped(stop)) return fail(Code::cancelled, "stopped");
     ImageSummary image{.name = std::move(name), .complete = false, .rootfs_bytes = {}};
     const Digest manifest = image.name.manifest;
     const auto parts = parts_of(manifest);
@@ -104,45 +113,105 @@ Result<std::set<Digest>> Store::leased() {
   return manifests;
 }
 
-Result<PruneReport> Store::prune(int wait_ms) {
-  PruneReport report;
-  // Removed after the lock is let go: a tree takes long.
-  const TemporaryFolder trash = TRY(make_temporary_folder());
-  const FileLock lock = TRY(FileLock::lock(folder_ + "/lock", FileLock::Kind::exclusive, wait_ms));
-  std::set<Digest> images = TRY(leased());
-  for (const Name& name : TRY(names())) images.insert(name.manifest);
-  std::set<Digest> blobs = images;
-  for (const Digest& image : images) {
-    const auto parts = parts_of(image);
-    // A lease comes before the manifest, and a manifest before the first layer.
-    if (!parts && parts.error().code == Code::not_found) continue;
-    if (!parts) {
-      log::warning("An image cannot be read", {{"digest", image.text()}, {"error", parts.error().message}});
-      continue;
-    }
+struct Store::Kept {
+  std::set<Digest> images;
+  std::set<Digest> blobs;
+};
+
+Result<> Store::keep_parts(const Digest& image, bool is_leased, std::set<Digest>& blobs) {
+  auto parts = parts_of(image);
+  if (parts) {
     for (const Descriptor& part : *parts) blobs.insert(part.digest);
+    return {};
   }
-  TRY(sweep("blobs/sha256", blobs, trash, report.blobs, report.bytes));
-  TRY(sweep("rootfs", images, trash, report.rootfs, report.bytes));
-  TRY(sweep("initramfs", images, trash, report.initramfs, report.bytes));
-  size_t damaged = 0;
-  TRY(sweep("damaged", {}, trash, damaged, report.bytes));
-  return report;
+  Error error = std::move(parts).error();
+  const bool is_gone = error.code == Code::not_found;
+  const bool is_damaged =
+      is_damage(error.code) || (is_gone && sys::exists(folder_ + "/damaged/" + image.hex()));
+  if (!is_damaged) {
+    // A lease comes before the manifest, and a manifest before the first layer.
+    if (is_gone) return {};
+    return std::unexpected(
+        std::move(error).with_context("nothing was removed, for the parts of an image cannot be read"));
+  }
+  if (is_leased) {
+    return fail(Code::store_invalid, "nothing was removed, for the image " + image.text() +
+                                         " is in use and its manifest is damaged: pull it again, or end what "
+                                         "uses it (" +
+                                         error.message + ")");
+  }
+  log::warning("An image's manifest is damaged, and its parts are removed; pull it again",
+               {{"digest", image.text()}, {"error", error.message}});
+  return {};
 }
 
-/// Moves what is in `subfolder` and not of `kept` into the trash.
-Result<> Store::sweep(const std::string& subfolder, const std::set<Digest>& kept,
-                      const TemporaryFolder& trash, size_t& count, uint64_t& bytes) {
-  const std::string folder = folder_ + "/" + subfolder;
-  for (const std::string& file : TRY(sys::list_directory(folder))) {
-    const auto digest = digest_of(file);
-    if (digest && kept.contains(*digest)) continue;
-    const std::string path = folder + "/" + file;
-    bytes += subfolder == "rootfs" ? unpacked_size(path) : file_size(path);
-    TRY(sys::rename(path, trash.path() + "/" + std::to_string(next_temporary_++)));
-    ++count;
+/// With the store's lock held against all others.
+Result<Store::Kept> Store::find_kept(const std::atomic<bool>* stop) {
+  const std::set<Digest> in_use = TRY(leased());
+  Kept kept{.images = in_use, .blobs = {}};
+  for (const Name& name : TRY(read_names(DamagedNames::go))) kept.images.insert(name.manifest);
+  kept.blobs = kept.images;
+  for (const Digest& image : kept.images) {
+    if (is_stopped(stop)) return fail(Code::cancelled, "stopped");
+    TRY(keep_parts(image, in_use.contains(image), kept.blobs));
   }
-  return {};
+  return kept;
+}
+
+/// Moves what is not kept into a folder from which it is removed later: a tree takes long.
+class Store::Sweep {
+ public:
+  Sweep(Store& store, const TemporaryFolder& trash, const std::atomic<bool>* stop)
+      : store_(&store), trash_(&trash), stop_(stop) {}
+
+  Result<> everything() {
+    const Kept kept = TRY(store_->find_kept(stop_));
+    TRY(folder("blobs/sha256", kept.blobs, report_.blobs));
+    TRY(folder("rootfs", kept.images, report_.rootfs));
+    TRY(folder("initramfs", kept.images, report_.initramfs));
+    size_t damaged = 0;
+    return folder("damaged", {}, damaged);
+  }
+  [[nodiscard]] const PruneReport& report() const { return report_; }
+
+ private:
+  Result<> folder(const std::string& name, const std::set<Digest>& kept, size_t& count) {
+    const std::string folder = store_->folder_ + "/" + name;
+    for (const std::string& file : TRY(sys::list_directory(folder))) {
+      const auto digest = digest_of(file);
+      if (digest && kept.contains(*digest)) continue;
+      if (is_stopped(stop_)) return fail(Code::cancelled, "stopped");
+      const std::string path = folder + "/" + file;
+      const uint64_t bytes = name == "rootfs" ? unpacked_size(path) : file_size(path);
+      TRY(sys::rename(path, trash_->path() + "/" + std::to_string(store_->next_temporary_++)));
+      report_.bytes += bytes;
+      ++count;
+    }
+    return {};
+  }
+
+  Store* store_;
+  const TemporaryFolder* trash_;
+  const std::atomic<bool>* stop_;
+  PruneReport report_;
+};
+
+Result<PruneReport> Store::prune(int wait_ms, const std::atomic<bool>* stop) {
+  TemporaryFolder trash = TRY(make_temporary_folder());
+  Sweep sweep(*this, trash, stop);
+  Result<> swept;
+  {
+    const FileLock lock = TRY(FileLock::lock(folder_ + "/lock", FileLock::Kind::exclusive, wait_ms, stop));
+    swept = sweep.everything();
+  }
+  auto removed = remove_tree(trash.path(), stop);
+  if (!removed) {
+    trash.forget();
+    if (removed.error().code == Code::cancelled) leaves_session_ = true;
+    if (swept) return std::unexpected(std::move(removed).error());
+  }
+  if (!swept) return std::unexpected(std::move(swept).error());
+  return sweep.report();
 }
 
 }  // namespace lambdo::image

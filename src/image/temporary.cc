@@ -12,6 +12,7 @@
 #include "base/files.h"
 #include "base/log.h"
 #include "base/syscalls.h"
+#include "image/stopped.h"
 
 namespace lambdo::image {
 
@@ -25,7 +26,7 @@ void warn(const Result<>& removed) {
 /// neither the stack nor the number of open descriptors grows with the tree.
 class TreeRemover {
  public:
-  explicit TreeRemover(int top) : top_(top) {}
+  TreeRemover(int top, const std::atomic<bool>* stop) : top_(top), stop_(stop) {}
 
   Result<> empty(Fd folder, int depth);
 
@@ -36,6 +37,7 @@ class TreeRemover {
   Result<> move_up(int folder, const char* name);
 
   int top_;
+  const std::atomic<bool>* stop_;
   unsigned long long moved_ = 0;
 };
 
@@ -52,15 +54,19 @@ Result<> TreeRemover::empty(Fd folder, int depth) {
   // none.
   for (;;) {
     bool found = false;
+    Result<> first;
     errno = 0;
     while (const dirent* entry = ::readdir(stream.get())) {
       if (is_dots(entry->d_name)) continue;
       found = true;
-      TRY(remove_entry(fd, entry->d_name, depth));
+      if (is_stopped(stop_)) return fail(Code::cancelled, "stopped");
+      auto removed = remove_entry(fd, entry->d_name, depth);
+      if (!removed && removed.error().code == Code::cancelled) return removed;
+      if (!removed && first) first = std::move(removed);
       errno = 0;
     }
     if (errno != 0) return fail_errno("readdir");
-    if (!found) return {};
+    if (!found || !first) return first;
     ::rewinddir(stream.get());
   }
 }
@@ -95,13 +101,13 @@ Result<> TreeRemover::move_up(int folder, const char* name) {
 
 }  // namespace
 
-Result<> remove_tree(const std::string& path) {
+Result<> remove_tree(const std::string& path, const std::atomic<bool>* stop) {
   if (::unlink(path.c_str()) == 0 || errno == ENOENT) return {};
   if (errno != EISDIR && errno != EPERM) return fail_errno("unlink " + path);
   auto top = sys::open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
   if (!top) return std::unexpected(std::move(top).error());
   const Fd held = TRY(sys::dup(top->get()));
-  auto emptied = TreeRemover(held.get()).empty(std::move(*top), 0);
+  auto emptied = TreeRemover(held.get(), stop).empty(std::move(*top), 0);
   if (!emptied) return std::unexpected(std::move(emptied).error().with_context("remove " + path));
   if (::rmdir(path.c_str()) < 0) return fail_errno("rmdir " + path);
   return {};

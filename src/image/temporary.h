@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <string>
 #include <utility>
 
@@ -56,7 +57,8 @@ class TemporaryFolder {
 
 /// Removes a file, or a folder with all that is in it, without ever following a symbolic link or leaving the
 /// file system that it is on (what is mounted below stays, and is an error). A path that does not exist is
-/// success. Works in bounded memory, whatever the tree's depth.
-Result<> remove_tree(const std::string& path);
+/// success. Works in bounded memory, whatever the tree's depth. What cannot be removed does not keep the
+/// rest: the error is that of the first one. Looks at `stop` (may be null) at each entry: cancelled.
+Result<> remove_tree(const std::string& path, const std::atomic<bool>* stop = nullptr);
 
 }  // namespace lambdo::image

@@ -8,7 +8,8 @@ import pytest
 import configs
 import small_images
 from conftest import need_images
-from scripted_registry import ScriptedRegistry
+from scripted_registry import ScriptedRegistry, slow_blobs
+from server import wait_until
 
 
 def run(folder, *arguments):
@@ -62,6 +63,43 @@ def test_tokens_come_from_where_the_flag_says(folder):
     assert done.returncode == 0, done
     assert registry.asked("/token") and (folder / "x").read_bytes().startswith(b"070701")
     registry.close()
+
+
+def test_what_a_killed_command_left_is_gone_after_the_next(folder):
+    registry = ScriptedRegistry(slow_blobs())
+    registry.add(small_images.standard())
+    arguments = ["-i", "test/image:1", "-r", f"http://{registry.host}/v2", "-o", "x", "--quiet"]
+    killed = subprocess.Popen([configs.BINARY, "initramfs", *arguments], cwd=folder,
+                              env={**os.environ, "TMPDIR": str(folder / "tmp")})
+    wait_until(lambda: registry.asked("/blobs/"), 20, "nobody asks for a blob")
+    killed.kill()
+    killed.wait()
+    assert len(list((folder / "tmp").iterdir())) == 1
+    # As if it had been killed while it wrote, and by another user.
+    (folder / "x.lambdo-part").write_bytes(b"longer than the archive" * 1_000_000)
+    (folder / "x.lambdo-part").chmod(0)
+    registry.change = None
+    done = run(folder, *arguments)
+    assert done.returncode == 0, done
+    assert list((folder / "tmp").iterdir()) == []
+    assert not (folder / "x.lambdo-part").exists() and gzip.decompress((folder / "x").read_bytes()).startswith(b"070701")
+    registry.close()
+
+
+def test_a_damaged_layer_of_the_store_is_fetched_again_by_the_next(registry, folder, tmp_path):
+    store = tmp_path / "store"
+    arguments = ["-i", "test/oci:1", "-r", f"http://{registry.host}/v2", "--store", str(store), "-o", "x"]
+    assert run(folder, *arguments).returncode == 0
+    good = (folder / "x").read_bytes()
+    largest = max((store / "blobs/sha256").iterdir(), key=lambda path: path.stat().st_size)
+    content = bytearray(largest.read_bytes())
+    content[len(content) // 2] ^= 1
+    largest.write_bytes(content)
+    broken = run(folder, *arguments)
+    assert broken.returncode == 1 and "store_invalid" in broken.stderr and "pull" in broken.stderr, broken
+    assert (folder / "x").read_bytes() == good, "the old file stays"
+    assert run(folder, *arguments).returncode == 0
+    assert (folder / "x").read_bytes() == good
 
 
 def test_what_is_missing_is_named(folder):

@@ -195,3 +195,19 @@ def test_ls_inspect_rm_and_prune(registry, tmp_path):
     freed = json.loads(image_tool.run("prune", "--json", store=store).stdout)
     assert (freed["blobs"], freed["rootfs"]) == (4, 1), freed
     assert json.loads(image_tool.run("ls", "--json", store=store).stdout)["blob_bytes"] == 0
+
+
+def test_a_digest_that_two_names_share_is_no_name_to_remove(registry, tmp_path):
+    store = tmp_path / "store"
+    digest = image_tool.pull(f"{registry.host}/test/oci:1", store)["digest"]
+    layout = tmp_path / "layout"
+    exported = image_tool.run("export", digest, f"oci:{layout}:x", store=store)
+    assert exported.returncode == 0, exported
+    assert image_tool.run("import", f"oci:{layout}:x", "--name", "test/other:2", store=store).returncode == 0
+    refused = image_tool.run("rm", digest, store=store)
+    assert refused.returncode == 1 and "invalid_argument" in refused.stderr, refused
+    names = [f"{registry.host}/test/oci:1", "docker.io/test/other:2"]
+    assert all(name in refused.stderr for name in names) and "write the name" in refused.stderr, refused
+    # One that is not there keeps all from being removed.
+    assert image_tool.run("rm", *names, "missing:1", store=store).returncode == 1
+    assert image_tool.run("rm", *names, store=store).stdout == "".join(f"removed the name {name}\n" for name in names)

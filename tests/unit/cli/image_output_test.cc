@@ -17,6 +17,8 @@ TEST_CASE("text of others cannot move a terminal's cursor, break its lines or tu
   CHECK(terminal_text("\x1b[2J\n\x7f") == "\\x1b[2J\\x0a\\x7f");
   CHECK(terminal_text("\xc2\x9b"
                       "2J") == "\\u009b2J");
+  // The first and the last of C1, and what stands beside them.
+  CHECK(terminal_text("\xc2\x80|\xc2\x9f|\xc2\xa0") == "\\u0080|\\u009f|\xc2\xa0");
   // In parts: as one literal they would turn this line's direction too.
   const std::string turning = std::string("a\xe2\x80") + "\xae" + "b\xe2\x81" + "\xa6";
   CHECK(terminal_text(turning) == "a\\u202eb\\u2066");

@@ -21,6 +21,7 @@ int pull(const std::string& folder, const std::string& text, int times) {
   const auto reference = registry::Reference::parse(text);
   auto reactor = reactor::Reactor::create();
   if (!store || !reference || !reactor) return 2;
+  (*store)->remove_leftovers(nullptr);
   reactor::BlockingPool pool(**reactor, 4);
   auto http = http::Client::create(**reactor, {});
   if (!http) return 2;

@@ -1,5 +1,9 @@
+#include <sys/mount.h>
+#include <unistd.h>
+
 #include <algorithm>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "base/syscalls.h"
@@ -106,7 +110,7 @@ TEST_CASE("a lease on an image that is only just coming keeps the blobs that com
   CHECK(store->prune()->blobs == 0);
 }
 
-TEST_CASE("prune removes what was damaged, and goes on where a manifest cannot be read") {
+TEST_CASE("prune goes on where the manifest of a mere name is damaged, and removes its parts") {
   const StoreFolder folder;
   const auto store = folder.open();
   const Digest good = put_image(*store, {"good layer"});
@@ -118,7 +122,91 @@ TEST_CASE("prune removes what was damaged, and goes on where a manifest cannot b
   CHECK(store->list()->images[1].complete);
   REQUIRE(store->prune());
   CHECK(store->has_blob(descriptor_of("good layer")));
+  CHECK_FALSE(store->has_blob(descriptor_of("bad layer")));
   CHECK(folder.files("damaged").empty());
+  // The name stays, and what is pulled under it again is whole.
+  CHECK((*store->find_name("bad:1"))->manifest == bad);
+  put_image(*store, {"bad layer"});
+  CHECK(store->list()->images[0].complete);
+}
+
+TEST_CASE("prune removes nothing while the manifest of an image in use is damaged") {
+  const StoreFolder folder;
+  const auto store = folder.open();
+  const Digest image = put_image(*store, {"a layer"});
+  put_image(*store, {"layer of nobody"});
+  const auto lease = store->lease(image);
+  REQUIRE(lease);
+  write_file(folder.path() + "/blobs/sha256/" + image.hex(), "{}");
+  // The second time it has been moved away.
+  for (int i = 0; i < 2; ++i) {
+    const auto pruned = store->prune();
+    REQUIRE_FALSE(pruned);
+    CHECK(pruned.error().code == Code::store_invalid);
+    CHECK_MESSAGE(pruned.error().message.contains(image.text()), pruned.error().message);
+    CHECK(store->has_blob(descriptor_of("a layer")));
+    CHECK(store->has_blob(descriptor_of("layer of nobody")));
+    CHECK_FALSE(store->read_blob(image, 1000));
+  }
+  put_image(*store, {"a layer"});
+  CHECK(store->prune()->blobs == 3);
+  CHECK(store->has_blob(descriptor_of("a layer")));
+}
+
+TEST_CASE("prune removes nothing where a manifest cannot be read for now") {
+  const StoreFolder folder;
+  const auto store = folder.open();
+  const Digest image = put_image(*store, {"a layer"});
+  put_image(*store, {"layer of nobody"});
+  set_name(*store, "a:1", image);
+  // Reading its first byte fails as on a broken disk.
+  const std::string manifest = folder.path() + "/blobs/sha256/" + image.hex();
+  if (::mount("/proc/self/mem", manifest.c_str(), nullptr, MS_BIND, nullptr) != 0) {
+    MESSAGE("skipped: may not mount here");
+    return;
+  }
+  const auto pruned = store->prune();
+  CHECK(folder.files("blobs/sha256").size() == 6);
+  REQUIRE(::umount(manifest.c_str()) == 0);
+  REQUIRE_FALSE(pruned);
+  CHECK_MESSAGE(pruned.error().code == Code::io, pruned.error().message);
+  CHECK_MESSAGE(pruned.error().message.contains("nothing was removed"), pruned.error().message);
+  CHECK(store->prune()->blobs == 3);
+  CHECK(store->list()->images[0].complete);
+}
+
+TEST_CASE("a prune that is stopped ends at once, and the rest goes later") {
+  const StoreFolder folder;
+  const auto other = folder.open();
+  constexpr int kFiles = 30'000;
+  {
+    const auto store = folder.open();
+    const std::atomic<bool> stopped = true;
+    const Digest image = put_image(*store, {"a layer"});
+    set_name(*store, "a:1", image);
+    CHECK(store->list(&stopped).error().code == Code::cancelled);
+    CHECK(store->prune(10'000, &stopped).error().code == Code::cancelled);
+    CHECK(folder.files("blobs/sha256").size() == 3);
+
+    REQUIRE(store->remove_name("a:1"));
+    make_rootfs(*store, image);
+    const std::string rootfs = *store->find_rootfs(image);
+    for (int i = 0; i < kFiles; ++i) write_file(rootfs + "/" + std::to_string(i), "");
+    std::atomic<bool> stop = false;
+    std::thread stopper([&] {
+      while (sys::exists(rootfs)) ::usleep(100);
+      stop = true;
+    });
+    const auto pruned = store->prune(10'000, &stop);
+    stopper.join();
+    REQUIRE_FALSE(pruned);
+    CHECK(pruned.error().code == Code::cancelled);
+  }
+  CHECK(folder.files("blobs/sha256").empty());
+  CHECK(folder.files("rootfs").empty());
+  CHECK(folder.files("tmp").size() == 2);
+  other->remove_leftovers(nullptr);
+  CHECK(folder.files("tmp").size() == 1);
 }
 
 TEST_CASE("prune says that the store is busy where somebody does not let go of it") {

@@ -140,7 +140,7 @@ TEST_CASE("names lead to manifests until they are changed or removed") {
   CHECK_FALSE(store->find_name("docker.io/library/a:1")->has_value());
 }
 
-TEST_CASE("a damaged name is gone, and the others stay") {
+TEST_CASE("a damaged name counts as none, and stays until prune or a good one takes its place") {
   const StoreFolder folder;
   const auto store = folder.open();
   REQUIRE(store->set_name(name_of("a:1", Digest::of("a"))));
@@ -155,7 +155,23 @@ TEST_CASE("a damaged name is gone, and the others stay") {
   REQUIRE(names);
   REQUIRE(names->size() == 1);
   CHECK((*names)[0].reference == "b:1");
-  CHECK(folder.files("names").size() == 1);
+  // Whoever only reads removes nothing: a good one may be put into its place at the same moment.
+  CHECK_FALSE(store->find_name("a:1")->has_value());
+  CHECK(folder.files("names").size() == 5);
+  REQUIRE(store->set_name(name_of("a:1", Digest::of("a"))));
+  CHECK((*store->find_name("a:1"))->manifest == Digest::of("a"));
+  REQUIRE(store->prune());
+  CHECK(folder.files("names").size() == 2);
+}
+
+TEST_CASE("a name that is too long is refused with what is allowed") {
+  const StoreFolder folder;
+  const auto store = folder.open();
+  CHECK(store->set_name(name_of(std::string(1024, 'n'), Digest::of("a"))));
+  const auto set = store->set_name(name_of(std::string(1025, 'n'), Digest::of("a")));
+  REQUIRE_FALSE(set);
+  CHECK(set.error().code == Code::invalid_argument);
+  CHECK_MESSAGE(set.error().message.contains("1025 bytes"), set.error().message);
 }
 
 TEST_CASE("a store is its owner's alone") {

@@ -6,6 +6,8 @@
 #include <unistd.h>
 
 #include <cstdlib>
+#include <string>
+#include <vector>
 
 #include "base/syscalls.h"
 #include "test.h"
@@ -71,6 +73,16 @@ TEST_CASE("a tree is removed whatever its depth, with descriptors to spare") {
   CHECK_FALSE(sys::exists(folder));
 }
 
+TEST_CASE("removing a tree stops when it is told to, and goes on later") {
+  const std::string folder = make_folder();
+  write(folder + "/file");
+  const std::atomic<bool> stop = true;
+  CHECK(remove_tree(folder, &stop).error().code == Code::cancelled);
+  CHECK(sys::exists(folder + "/file"));
+  CHECK(remove_tree(folder));
+  CHECK_FALSE(sys::exists(folder));
+}
+
 TEST_CASE("removing a tree follows no symbolic link") {
   const std::string folder = make_folder();
   const std::string outside = make_folder();
@@ -98,8 +110,14 @@ TEST_CASE("what is mounted in a tree is not touched") {
   if (::mount(outside.c_str(), (folder + "/mount").c_str(), nullptr, MS_BIND, nullptr) != 0) {
     MESSAGE("skipped: may not mount here");
   } else {
-    CHECK_FALSE(remove_tree(folder));
+    REQUIRE(::mkdir((folder + "/zzz").c_str(), 0700) == 0);
+    write(folder + "/aaa");
+    const auto removed = remove_tree(folder);
+    REQUIRE_FALSE(removed);
+    CHECK_MESSAGE(removed.error().message.contains("mount"), removed.error().message);
     CHECK(sys::exists(outside + "/kept"));
+    // It does not keep the others, whichever is met first.
+    CHECK(*sys::list_directory(folder) == std::vector<std::string>{"mount"});
     REQUIRE(::umount(((folder + "/mount").c_str())) == 0);
   }
   CHECK(remove_tree(folder));

@@ -20,7 +20,7 @@ using image::Task;
 std::string store_name(const ImageSource& source) {
   if (source.kind == ImageSource::Kind::registry) return source.reference.text();
   ImageSource absolute = source;
-  absolute.path = std::filesystem::absolute(source.path).lexically_normal().string();
+  absolute.place.path = std::filesystem::absolute(source.place.path).lexically_normal().string();
   return absolute.text();
 }
 
@@ -58,13 +58,8 @@ Result<std::unique_ptr<ImageServices>> ImageServices::create(reactor::Reactor& r
 Task<Result<LocalImage>> ImageServices::import(const ImageSource& source, const std::string& name,
                                                const registry::Platform& platform, CancelToken token) {
   const image::StopFlag stop(token);
-  const image::ImagePlace place{.kind = source.kind == ImageSource::Kind::oci_layout
-                                            ? image::ImagePlace::Kind::oci_layout
-                                            : image::ImagePlace::Kind::docker_archive,
-                                .path = source.path,
-                                .name = source.selector};
   const auto work = [&]() -> Result<LocalImage> {
-    LocalImage image = TRY(image::import_image(*store_, place, platform, limits_, stop.flag()));
+    LocalImage image = TRY(image::import_image(*store_, source.place, platform, limits_, stop.flag()));
     TRY(store_->set_name({.reference = name,
                           .manifest = image.digest,
                           .platform = platform,

@@ -1,6 +1,5 @@
 #pragma once
 
-#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -8,6 +7,7 @@
 #include "base/error.h"
 #include "cli/config.h"
 #include "cli/image_source.h"
+#include "cli/registry_credentials.h"
 #include "http/client.h"
 #include "image/pull.h"
 #include "image/store.h"
@@ -21,7 +21,7 @@ struct ImageServicesOptions {
   std::string store_folder;
   Config::Registries registries;
   /// Of a process that may start programs, which credential helpers are: none. Else what they said before.
-  std::optional<std::map<std::string, registry::Credential, std::less<>>> credentials;
+  std::optional<CredentialsByHost> credentials;
 };
 
 /// What brings images here: the store, a client of registries, and threads for what takes long.

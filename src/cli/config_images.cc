@@ -28,7 +28,7 @@ static std::optional<std::string> read_url(const YamlValue& value) {
   if (!text) return std::nullopt;
   const bool has_scheme = text->starts_with("https://") || text->starts_with("http://");
   if (has_scheme && http::Url::parse(*text)) return text;
-  value.error(quoted(*text) +
+  value.error(quoted(http::without_user_info(*text)) +
               " is not a URL; write one such as https://mirror.example or http://10.0.0.5:5000");
   return std::nullopt;
 }

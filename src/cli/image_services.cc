@@ -52,13 +52,8 @@ Result<std::unique_ptr<ImageServices>> ImageServices::create(reactor::Reactor& r
 Task<Result<LocalImage>> ImageServices::import(const ImageSource& source, const std::string& name,
                                                const registry::Platform& platform, CancelToken token) {
   const image::StopFlag stop(token);
-  const image::ImagePlace place{.kind = source.kind == ImageSource::Kind::oci_layout
-                                            ? image::ImagePlace::Kind::oci_layout
-                                            : image::ImagePlace::Kind::docker_archive,
-                                .path = source.path,
-                                .name = source.selector};
   const auto work = [&]() -> Result<LocalImage> {
-    LocalImage image = TRY(image::import_image(*store_, place, platform, limits_, stop.flag()));
+    LocalImage image = TRY(image::import_image(*store_, source.place, platform, limits_, stop.flag()));
     TRY(store_->set_name({.reference = name,
                           .manifest = image.digest,
                           .platform = platform,

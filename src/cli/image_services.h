@@ -1,6 +1,5 @@
 #pragma once
 
-#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -8,6 +7,7 @@
 #include "base/error.h"
 #include "cli/config.h"
 #include "cli/image_source.h"
+#include "cli/registry_credentials.h"
 #include "http/client.h"
 #include "image/pull.h"
 #include "image/store.h"
@@ -21,7 +21,7 @@ struct ImageServicesOptions {
   std::string store_folder;
   Config::Registries registries;
   /// Of a process that may start programs, which credential helpers are: none. Else what they said before.
-  std::optional<std::map<std::string, registry::Credential, std::less<>>> credentials;
+  std::optional<CredentialsByHost> credentials;
   /// Where the work on images goes on: a server leaves a processor to those it answers meanwhile.
   reactor::BlockingPool::Cpus cpus = reactor::BlockingPool::Cpus::all;
 };

@@ -4,6 +4,7 @@
 #include <string_view>
 
 #include "base/error.h"
+#include "image/transfer.h"
 #include "registry/reference.h"
 
 namespace lambdo::cli {
@@ -11,17 +12,16 @@ namespace lambdo::cli {
 /// Where an image comes from, as configurations and commands name it:
 ///
 ///   python:3.12-slim, ghcr.io/a/b@sha256:...   an image of a registry (registry/reference.h)
-///   oci:FOLDER[:TAG]                           an OCI image layout
-///   docker-archive:FILE[:NAME[:TAG]]           what `docker save` writes
+///   oci:FOLDER[:TAG]                           an OCI image layout (image::ImagePlace)
+///   docker-archive:FILE[:NAME[:TAG]]           what `docker save` writes (the same)
 ///
 /// Without a tag or name the layout or archive must have one image only. Folder and file have no ":".
 struct ImageSource {
-  enum class Kind { registry, oci_layout, docker_archive };
+  enum class Kind { registry, place };
 
   Kind kind = Kind::registry;
   registry::Reference reference;  ///< of a registry's image
-  std::string path;               ///< of the others: the folder or file, as written
-  std::string selector;           ///< the tag or name in it; empty: the only one
+  image::ImagePlace place;        ///< of one that lies elsewhere
 
   /// invalid_argument says which part is wrong and what to write.
   static Result<ImageSource> parse(std::string_view text);

@@ -32,16 +32,16 @@ std::string without_version(std::string url) {
 /// "initramfs-library-python-3.12.img", with the name as it was written.
 std::string output_name(const std::string& written, const ImageSource& source) {
   std::string name;
-  std::string tag = source.selector;
+  std::string tag = source.place.name;
   if (source.kind == ImageSource::Kind::registry) {
     name = written.substr(0, written.find('@'));
     const size_t colon = name.rfind(':');
     if (colon != std::string::npos && name.find('/', colon) == std::string::npos) name.resize(colon);
     tag = source.reference.digest ? source.reference.digest->short_hex() : source.reference.tag;
   } else {
-    name = source.path.substr(source.path.find_last_not_of('/') == std::string::npos
-                                  ? 0
-                                  : source.path.rfind('/', source.path.find_last_not_of('/')) + 1);
+    const std::string& path = source.place.path;
+    const size_t last = path.find_last_not_of('/');
+    name = path.substr(last == std::string::npos ? 0 : path.rfind('/', last) + 1);
   }
   if (tag.empty()) tag = registry::Reference::kDefaultTag;
   std::string file = "initramfs-" + name + "-" + tag + ".img";

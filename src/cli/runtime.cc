@@ -8,9 +8,8 @@
 #include <thread>
 #include <utility>
 
-#include "base/log.h"
 #include "base/syscalls.h"
-#include "cli/image_source.h"
+#include "cli/registry_credentials.h"
 #include "engine/kvm_engine.h"
 #include "engine/namespace_engine.h"
 #include "kvm/probe.h"
@@ -61,28 +60,6 @@ static Result<namespaces::LauncherProcess> start_launcher(const Config& config) 
   for (const engine::Language& language : config.languages) guests += language.warm;
   options.max_sandboxes = std::max(options.max_sandboxes, static_cast<uint32_t>(2 * guests));
   return namespaces::Launcher::start_process(options);
-}
-
-/// Of each registry that a language's image comes from. What fails here is told, and the registry asked as
-/// somebody without a name.
-static std::map<std::string, registry::Credential, std::less<>> find_credentials(const Config& config) {
-  std::map<std::string, registry::Credential, std::less<>> found;
-  if (config.images.pull == Config::Pull::never) return found;
-  const std::string folder = config.registries.credentials.value_or(registry::default_docker_config_folder());
-  if (folder.empty()) return found;
-  for (const engine::Language& language : config.languages) {
-    if (language.image.empty()) continue;
-    const auto source = ImageSource::parse(language.image);
-    if (!source || source->kind != ImageSource::Kind::registry) continue;
-    const std::string& host = source->reference.host;
-    if (found.contains(host)) continue;
-    auto credential = registry::find_credential(folder, host);
-    if (!credential) {
-      log::warning("no credentials for a registry", {{"host", host}, {"error", credential.error().message}});
-    }
-    found[host] = credential ? *std::move(credential) : registry::Credential{};
-  }
-  return found;
 }
 
 Result<Foundation> lay_foundation(const Config& config) {

@@ -1,6 +1,5 @@
 #pragma once
 
-#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -9,6 +8,7 @@
 #include "cli/config.h"
 #include "cli/image_services.h"
 #include "cli/language_images.h"
+#include "cli/registry_credentials.h"
 #include "engine/agent_client.h"
 #include "engine/engine.h"
 #include "engine/kvm_material.h"
@@ -25,9 +25,7 @@ struct Foundation {
   std::optional<namespaces::LauncherProcess> launcher;  ///< of the namespace engine
   std::optional<engine::KvmMaterial> kvm;               ///< of the kvm engine; one of the two is there
   std::string engine_warning;                           ///< why `auto` did not take kvm; empty otherwise
-  /// For the registries of the languages' images: their helpers are programs, which the server starts none
-  /// of later.
-  std::map<std::string, registry::Credential, std::less<>> credentials;
+  CredentialsByHost credentials;  ///< of the servers that the languages' images come from
   std::string agent_path;
 };
 

@@ -11,7 +11,7 @@ namespace lambdo::cli {
 std::string store_name(const ImageSource& source) {
   if (source.kind == ImageSource::Kind::registry) return source.reference.text();
   ImageSource absolute = source;
-  absolute.path = std::filesystem::absolute(source.path).lexically_normal().string();
+  absolute.place.path = std::filesystem::absolute(source.place.path).lexically_normal().string();
   return absolute.text();
 }
 

@@ -7,6 +7,7 @@
 #include "http/exchange.h"
 #include "http/redirects.h"
 #include "http/request_writer.h"
+#include "http/time_limit.h"
 
 namespace lambdo::http {
 
@@ -16,6 +17,8 @@ namespace {
 constexpr size_t kThreads = 1;
 /// A redirect's body that is longer is not worth reading.
 constexpr size_t kMaxDrainedBytes = 64 << 10;
+/// Nor is one that comes slowly.
+constexpr int64_t kMaxDrainMs = 1000;
 
 /// May be sent twice without harm (RFC 9110, 9.2.2).
 bool is_idempotent(Method method) {
@@ -43,10 +46,10 @@ std::string pool_key(const Url& url, const Proxy* proxy) {
 
 class ClientCore {
  public:
-  ClientCore(reactor::Reactor& reactor, ClientSettings settings, ProxyRules rules)
+  ClientCore(reactor::Reactor& reactor, ClientSettings settings)
       : reactor_(&reactor),
         settings_(std::move(settings)),
-        rules_(std::move(rules)),
+        rules_(settings_.proxies),
         threads_(reactor, kThreads),
         dialer_(reactor, threads_, settings_),
         pool_(reactor, {settings_.limits.connections_per_host, settings_.limits.kept_per_host,
@@ -63,7 +66,8 @@ class ClientCore {
       CO_TRY(check_request_to_send(request));
       // So that the connection can be kept.
       if (response->content_length().value_or(SIZE_MAX) <= kMaxDrainedBytes) {
-        (void)co_await response->read_all(kMaxDrainedBytes, token);
+        TimeLimit limit(*reactor_, kMaxDrainMs, token);
+        (void)co_await response->read_all(kMaxDrainedBytes, limit.token());
       }
     }
   }
@@ -74,7 +78,7 @@ class ClientCore {
   /// One request to one place. `request` outlives it.
   Task<Result<IncomingResponse>> exchange(const ClientRequest& request, CancelToken token) {
     const Url& url = request.url;
-    const Proxy* proxy = rules_.choose(url);
+    const Proxy* proxy = CO_TRY(rules_.choose(url));
     const Proxy* asked = url.scheme == "http" ? proxy : nullptr;
     auto slot = CO_TRY(co_await pool_.slot(pool_key(url, proxy), token));
     // The server may end a kept connection just as we send on it; only a request that may be sent twice can
@@ -112,9 +116,7 @@ class ClientCore {
 
 Result<std::unique_ptr<Client>> Client::create(reactor::Reactor& reactor, ClientSettings settings) {
   TRY(check_settings(settings));
-  auto rules = TRY(ProxyRules::create(settings.proxies));
-  return std::unique_ptr<Client>(
-      new Client(std::make_unique<ClientCore>(reactor, std::move(settings), std::move(rules))));
+  return std::unique_ptr<Client>(new Client(std::make_unique<ClientCore>(reactor, std::move(settings))));
 }
 
 Client::Client(std::unique_ptr<ClientCore> core) : core_(std::move(core)) {}

@@ -81,6 +81,7 @@ struct ClientRequest {
 /// middle; a GET, HEAD, PUT, DELETE or OPTIONS on a kept connection has been tried again by then),
 /// headers_too_large, payload_too_large, permission_denied (AddressScope), invalid_argument (a request that
 /// cannot be written), io (what came is not HTTP, or a system call failed), overloaded, cancelled.
+/// invalid_argument also where the proxy for the request is one that cannot be used.
 class Client {
  public:
   /// Code::invalid_argument for settings that make no sense. Certificates are read when first needed.

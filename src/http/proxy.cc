@@ -35,6 +35,13 @@ std::optional<std::string> decode_user_info(std::string_view text) {
   return out;
 }
 
+std::unexpected<Error> unusable(std::string_view reason) {
+  return fail(Code::invalid_argument,
+              "it is no proxy that can be used: " + std::string(reason) +
+                  "; write http://host:port or http://user:password@host:port, and in a password %2F for /, "
+                  "%3F for ?, %23 for # and %40 for @");
+}
+
 bool is_below(std::string_view host, std::string_view domain) {
   return host.size() > domain.size() && host.ends_with(domain) &&
          host[host.size() - domain.size() - 1] == '.';
@@ -49,14 +56,14 @@ ProxySettings ProxySettings::from_environment() {
 ProxySettings ProxySettings::from(
     const std::function<std::optional<std::string>(const char* name)>& variable) {
   const auto first_of = [&](const char* lower, const char* upper) {
-    const auto value = variable(lower);
-    return value ? *value : variable(upper).value_or("");
+    return variable(lower) || !variable(upper) ? lower : upper;
   };
   ProxySettings settings;
-  settings.http =
-      variable("REQUEST_METHOD") ? variable("http_proxy").value_or("") : first_of("http_proxy", "HTTP_PROXY");
-  settings.https = first_of("https_proxy", "HTTPS_PROXY");
-  settings.exempt = first_of("no_proxy", "NO_PROXY");
+  settings.http_variable = variable("REQUEST_METHOD") ? "http_proxy" : first_of("http_proxy", "HTTP_PROXY");
+  settings.https_variable = first_of("https_proxy", "HTTPS_PROXY");
+  settings.http = variable(settings.http_variable.c_str()).value_or("");
+  settings.https = variable(settings.https_variable.c_str()).value_or("");
+  settings.exempt = variable(first_of("no_proxy", "NO_PROXY")).value_or("");
   return settings;
 }
 
@@ -69,31 +76,37 @@ Result<Proxy> Proxy::parse(std::string_view text) {
   Proxy proxy;
   if (at != std::string::npos && at >= authority) {
     const auto user_info = decode_user_info(std::string_view(url_text).substr(authority, at - authority));
-    if (!user_info)
-      return fail(Code::invalid_argument, "the proxy's user name or password is not percent-encoded right");
+    if (!user_info) return unusable("the user name or password is not percent-encoded right");
     // RFC 7617: without a password the colon still stands.
     proxy.authorization = "Basic " + base64_encode(user_info->contains(':') ? *user_info : *user_info + ":");
     url_text.erase(authority, at + 1 - authority);
   }
-  auto url = Url::parse(url_text);
-  if (!url) return std::unexpected(std::move(url).error().with_context("proxy"));
+  // An "@" that is left stands behind what ended the host too early.
+  if (url_text.contains('@')) return unusable("a /, ? or # of the user name or password is not encoded");
+  const auto url = Url::parse_or_reason(url_text);
+  if (!url) return unusable(url.error());
   proxy.scheme = url->scheme;
   proxy.host = url->host;
   proxy.port = url->port;
   return proxy;
 }
 
-Result<ProxyRules> ProxyRules::create(const ProxySettings& settings) {
-  ProxyRules rules;
-  if (!settings.http.empty()) rules.http_ = TRY(Proxy::parse(settings.http));
-  if (!settings.https.empty()) rules.https_ = TRY(Proxy::parse(settings.https));
+ProxyRules::ProxyRules(const ProxySettings& settings) {
+  const auto parse = [](const std::string& text,
+                        const std::string& variable) -> std::optional<Result<Proxy>> {
+    if (text.empty()) return std::nullopt;
+    auto proxy = Proxy::parse(text);
+    if (!proxy) return std::unexpected(std::move(proxy).error().with_context(variable));
+    return proxy;
+  };
+  http_ = parse(settings.http, settings.http_variable);
+  https_ = parse(settings.https, settings.https_variable);
   std::string_view list = settings.exempt;
   while (!list.empty()) {
     const size_t end = std::min(list.find_first_of(", \t"), list.size());
-    rules.add_exemption(list.substr(0, end));
+    add_exemption(list.substr(0, end));
     list.remove_prefix(std::min(end + 1, list.size()));
   }
-  return rules;
 }
 
 void ProxyRules::add_exemption(std::string_view entry) {
@@ -148,9 +161,13 @@ bool ProxyRules::is_exempt(const Url& url) const {
   });
 }
 
-const Proxy* ProxyRules::choose(const Url& url) const {
-  const std::optional<Proxy>& proxy = url.scheme == "https" ? https_ : http_;
-  return proxy && !is_exempt(url) ? &*proxy : nullptr;
+Result<const Proxy*> ProxyRules::choose(const Url& url) const {
+  const std::optional<Result<Proxy>>& proxy = url.scheme == "https" ? https_ : http_;
+  if (!proxy || is_exempt(url)) return nullptr;
+  if (*proxy) return &**proxy;
+  Error error = proxy->error();
+  error.message += "; or name " + url.host + " in NO_PROXY to go there without";
+  return std::unexpected(std::move(error));
 }
 
 }  // namespace lambdo::http

@@ -18,6 +18,8 @@ struct ProxySettings {
   std::string http;    ///< for http URLs: "http://user:password@host:port", or just host:port
   std::string https;   ///< for https URLs
   std::string exempt;  ///< where not to use one, with commas between: see ProxyRules
+  std::string http_variable = "http_proxy";    ///< what messages call `http`
+  std::string https_variable = "https_proxy";  ///< and `https`
 
   /// From HTTPS_PROXY, HTTP_PROXY and NO_PROXY, of which the lower-case spelling comes first. HTTP_PROXY in
   /// capitals is ignored where REQUEST_METHOD is set: in a CGI program it is the client's header "Proxy".
@@ -32,7 +34,8 @@ struct Proxy {
   uint16_t port = 0;
   std::string authorization;  ///< the value of Proxy-Authorization; empty: none
 
-  /// Code::invalid_argument, without the password, where `text` is no proxy that can be used.
+  /// Code::invalid_argument where `text` is no proxy that can be used, with nothing of it: a password may be
+  /// anywhere in what is not written right.
   static Result<Proxy> parse(std::string_view text);
 };
 
@@ -44,11 +47,11 @@ struct Proxy {
 /// go through a proxy.
 class ProxyRules {
  public:
-  /// Code::invalid_argument for a proxy that cannot be used; entries of the list that mean nothing match
-  /// nothing.
-  static Result<ProxyRules> create(const ProxySettings& settings);
-  /// nullptr: go directly.
-  [[nodiscard]] const Proxy* choose(const Url& url) const;
+  /// Entries of the list that mean nothing match nothing.
+  explicit ProxyRules(const ProxySettings& settings);
+  /// nullptr: go directly. Code::invalid_argument where the proxy for it cannot be used, naming the variable
+  /// it comes from: others that need none go on.
+  [[nodiscard]] Result<const Proxy*> choose(const Url& url) const;
 
  private:
   struct Exemption {
@@ -62,8 +65,8 @@ class ProxyRules {
   void add_exemption(std::string_view entry);
   [[nodiscard]] bool is_exempt(const Url& url) const;
 
-  std::optional<Proxy> http_;
-  std::optional<Proxy> https_;
+  std::optional<Result<Proxy>> http_;
+  std::optional<Result<Proxy>> https_;
   bool all_exempt_ = false;
   std::vector<Exemption> exempt_;
 };

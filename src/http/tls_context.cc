@@ -68,7 +68,7 @@ Result<> read_certificates(const std::string& path, mbedtls_x509_crt& into) {
 }  // namespace
 
 TlsContext::TlsContext(reactor::Reactor& reactor, reactor::BlockingPool& pool, TrustedFiles files)
-    : pool_(&pool), files_(std::move(files)), changed_(reactor) {
+    : reactor_(&reactor), pool_(&pool), files_(std::move(files)), changed_(reactor) {
   mbedtls_x509_crt_init(&trusted_);
   mbedtls_ssl_config_init(&config_);
   CHECK(mbedtls_ssl_config_defaults(&config_, MBEDTLS_SSL_IS_CLIENT, MBEDTLS_SSL_TRANSPORT_STREAM,

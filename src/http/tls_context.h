@@ -34,10 +34,12 @@ class TlsContext {
   reactor::Task<Result<>> load(reactor::CancelToken token);
   [[nodiscard]] const mbedtls_ssl_config& config() const { return config_; }
   [[nodiscard]] reactor::BlockingPool& pool() { return *pool_; }
+  [[nodiscard]] reactor::Reactor& reactor() { return *reactor_; }
 
  private:
   [[nodiscard]] Result<> read_files(mbedtls_x509_crt& into) const;
 
+  reactor::Reactor* reactor_;
   reactor::BlockingPool* pool_;
   TrustedFiles files_;
   mbedtls_ssl_config config_;

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "http/ip_address.h"
+#include "reactor/timer.h"
 
 namespace lambdo::http {
 
@@ -16,6 +17,9 @@ namespace {
 constexpr size_t kIncomingBytes = 32 << 10;
 constexpr size_t kReceiveBytes = 16 << 10;
 constexpr size_t kOutgoingBytes = 64 << 10;
+// mbedTLS asks twice for a record: for its header, and for the rest. What 32 KiB hold of the smallest would
+// take the loop for some milliseconds.
+constexpr size_t kReadsPerTurn = 2 * 64;
 // RFC 6066, 3: a name is at most this long.
 constexpr size_t kMaxHostBytes = 255;
 
@@ -27,10 +31,11 @@ std::string error_text(int result) {
 
 }  // namespace
 
-TlsStream::TlsStream(TlsContext&, std::unique_ptr<reactor::Stream> transport, std::string host)
+TlsStream::TlsStream(TlsContext& context, std::unique_ptr<reactor::Stream> transport, std::string host)
     : transport_(std::move(transport)),
       host_(std::move(host)),
       check_(host_),
+      reactor_(&context.reactor()),
       incoming_(std::make_unique_for_overwrite<std::byte[]>(kIncomingBytes)) {
   mbedtls_ssl_init(&ssl_);
 }
@@ -49,7 +54,8 @@ int TlsStream::write_record(void* self, const unsigned char* bytes, size_t len_b
 int TlsStream::read_record(void* self, unsigned char* to, size_t len_bytes) {
   auto& stream = *static_cast<TlsStream*>(self);
   const size_t count = std::min(len_bytes, stream.incoming_end_ - stream.incoming_begin_);
-  if (count == 0) return MBEDTLS_ERR_SSL_WANT_READ;
+  if (count == 0 || stream.reads_left_ == 0) return MBEDTLS_ERR_SSL_WANT_READ;
+  --stream.reads_left_;
   std::memcpy(to, stream.incoming_.get() + stream.incoming_begin_, count);
   stream.incoming_begin_ += count;
   return static_cast<int>(count);
@@ -78,6 +84,7 @@ reactor::Task<Result<std::unique_ptr<TlsStream>>> TlsStream::connect(
   std::unique_ptr<TlsStream> stream(new TlsStream(context, std::move(transport), std::move(host)));
   CO_TRY(stream->set_up(context));
   CO_TRY(co_await stream->handshake(context, token));
+  stream->reads_left_ = kReadsPerTurn;
   co_return stream;
 }
 
@@ -170,7 +177,11 @@ reactor::Task<Result<size_t>> TlsStream::receive_into(std::span<std::byte> buffe
     const size_t count = CO_TRY(decrypt(buffer));
     if (count > 0) co_return count;
     if (ended_) break;
-    auto filled = co_await fill(token);
+    // Either gives the loop a turn.
+    const bool is_turn_used_up = reads_left_ == 0 && incoming_begin_ < incoming_end_;
+    auto filled =
+        is_turn_used_up ? co_await reactor::SleepOp::for_ms(*reactor_, 0, token) : co_await fill(token);
+    reads_left_ = kReadsPerTurn;
     if (!filled) {
       if (filled.error().code != Code::cancelled) broken_ = filled.error();
       co_return std::unexpected(std::move(filled).error());

@@ -3,6 +3,7 @@
 #include <mbedtls/ssl.h>
 
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <optional>
 #include <span>
@@ -20,6 +21,8 @@ namespace lambdo::http {
 ///
 /// The end of the stream is what the peer announces with close_notify; where the connection just ends,
 /// receiving fails with Code::closed, because anybody on the way could have cut it (RFC 5246, 7.2.1).
+///
+/// However small the records are, the loop gets a turn after some dozens of them.
 class TlsStream final : public reactor::Stream {
  public:
   /// Shakes hands with `host`, a name or an address, on the thread of the context's pool: that takes many
@@ -56,6 +59,9 @@ class TlsStream final : public reactor::Stream {
   std::string host_;
   CertificateCheck check_;
   mbedtls_ssl_context ssl_;
+  reactor::Reactor* reactor_;
+  // How often mbedTLS may still ask for bytes before the loop gets a turn; the handshake is not on the loop.
+  size_t reads_left_ = SIZE_MAX;
   // Records as they came, up to where mbedTLS has read them.
   std::unique_ptr<std::byte[]> incoming_;
   size_t incoming_begin_ = 0;

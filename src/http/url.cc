@@ -8,33 +8,46 @@ static uint16_t default_port(std::string_view scheme) {
   return scheme == "https" ? 443 : 80;
 }
 
-static std::unexpected<Error> bad_url(std::string_view text, std::string_view reason) {
-  return fail(Code::invalid_argument, "\"" + std::string(text) + "\" is not a URL that can be used: " +
-                                          std::string(reason) + "; write http://host:port/path");
+static std::unexpected<std::string_view> unusable(std::string_view reason) {
+  return std::unexpected(reason);
+}
+
+std::string without_user_info(std::string_view text) {
+  const size_t at = text.rfind('@');
+  if (at == std::string_view::npos) return std::string(text);
+  const size_t colon = text.find(':');
+  const size_t begin = text.substr(std::min(colon, at)).starts_with("://") && colon + 2 < at ? colon + 3 : 0;
+  return std::string(text.substr(0, begin)) + "***" + std::string(text.substr(at));
 }
 
 Result<Url> Url::parse(std::string_view text) {
+  auto url = parse_or_reason(text);
+  if (url) return *std::move(url);
+  return fail(Code::invalid_argument, "\"" + without_user_info(text) + "\" is not a URL that can be used: " +
+                                          std::string(url.error()) + "; write http://host:port/path");
+}
+
+std::expected<Url, std::string_view> Url::parse_or_reason(std::string_view text) {
   for (const char c : text) {
-    if (c <= ' ' || c == 0x7f) return bad_url(text, "it has white space, control or non-ASCII characters");
+    if (c <= ' ' || c == 0x7f) return unusable("it has white space, control or non-ASCII characters");
   }
   const size_t scheme_end = text.find("://");
-  if (scheme_end == std::string_view::npos) return bad_url(text, "the scheme is missing");
+  if (scheme_end == std::string_view::npos) return unusable("the scheme is missing");
   Url url;
   url.scheme = to_lower(text.substr(0, scheme_end));
-  if (url.scheme != "http" && url.scheme != "https") return bad_url(text, "the scheme must be http or https");
+  if (url.scheme != "http" && url.scheme != "https") return unusable("the scheme must be http or https");
   std::string_view rest = text.substr(scheme_end + 3);
   const size_t authority_end = std::min(rest.find_first_of("/?#"), rest.size());
   const std::string_view authority = rest.substr(0, authority_end);
   rest.remove_prefix(authority_end);
-  if (rest.contains('#')) return bad_url(text, "it has a fragment (#)");
-  if (authority.contains('@')) return bad_url(text, "it has a user name");
+  if (rest.contains('#')) return unusable("it has a fragment (#)");
+  if (authority.contains('@')) return unusable("it has a user name");
   url.target = rest.starts_with('/') ? std::string(rest) : "/" + std::string(rest);
 
   std::string_view port_part;
   if (authority.starts_with('[')) {
     const size_t bracket = authority.find(']');
-    if (bracket == std::string_view::npos)
-      return bad_url(text, "the bracket of the IPv6 address is not closed");
+    if (bracket == std::string_view::npos) return unusable("the bracket of the IPv6 address is not closed");
     url.host = authority.substr(1, bracket - 1);
     port_part = authority.substr(bracket + 1);
   } else {
@@ -42,12 +55,12 @@ Result<Url> Url::parse(std::string_view text) {
     url.host = to_lower(authority.substr(0, colon));
     port_part = authority.substr(colon);
   }
-  if (url.host.empty()) return bad_url(text, "the host is missing");
+  if (url.host.empty()) return unusable("the host is missing");
   url.port = default_port(url.scheme);
   if (!port_part.empty()) {
     const auto port = parse_uint(port_part.substr(1));
     if (!port_part.starts_with(':') || !port || *port == 0 || *port > 65535) {
-      return bad_url(text, "the port must be a number from 1 to 65535");
+      return unusable("the port must be a number from 1 to 65535");
     }
     url.port = static_cast<uint16_t>(*port);
   }

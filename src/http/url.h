@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <expected>
 #include <string>
 #include <string_view>
 
@@ -16,6 +17,8 @@ struct Url {
 
   /// Code::invalid_argument says what is wrong with `text`; user names and fragments are refused.
   static Result<Url> parse(std::string_view text);
+  /// The same with nothing but the reason, for texts that no message may show.
+  static std::expected<Url, std::string_view> parse_or_reason(std::string_view text);
   /// What the Host header carries: the port only where it is not the scheme's own.
   [[nodiscard]] std::string authority() const;
   /// Scheme, authority and target.
@@ -27,5 +30,9 @@ struct Url {
 
   bool operator==(const Url&) const = default;
 };
+
+/// A URL as a message may show it, whatever is wrong with it: "***" is where a user name and password may be,
+/// which is all from the scheme to the last "@".
+std::string without_user_info(std::string_view text);
 
 }  // namespace lambdo::http

@@ -23,8 +23,12 @@ struct ImagePlace {
   std::string path;
   std::string name;  ///< the tag or the reference; may be empty
 
-  /// invalid_argument for all else.
+  /// Whether `text` begins as a place does; all else may be a registry's image.
+  static bool is_meant_by(std::string_view text);
+  /// invalid_argument says which part is wrong and what to write.
   static Result<ImagePlace> parse(std::string_view text);
+  /// As one writes it.
+  [[nodiscard]] std::string text() const;
 };
 
 /// Brings an image into the store, without a name: the caller gives it one while it holds the image. Where

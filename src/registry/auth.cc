@@ -6,7 +6,9 @@
 #include <vector>
 
 #include "base/log.h"
+#include "http/time_limit.h"
 #include "registry/challenge.h"
+#include "registry/redact.h"
 #include "registry/registry_error.h"
 
 namespace lambdo::registry {
@@ -17,6 +19,7 @@ using reactor::Task;
 namespace {
 
 constexpr size_t kMaxTokens = 256;
+constexpr size_t kMaxRetired = 16;
 constexpr size_t kMaxScopes = 256;
 constexpr size_t kMaxTokenAnswerBytes = 256 << 10;
 constexpr int64_t kCredentialLifetimeNs = 300'000'000'000;
@@ -77,9 +80,10 @@ Task<Result<std::string>> Authenticator::authorization(std::string repository, A
 /// OCI distribution 1.1, "Determining Support": 200 or 401, and the latter says how to be let in.
 Task<Result<>> Authenticator::ping(Attempt& attempt, CancelToken token) {
   http::ClientRequest request{.url = endpoint_->url("/v2/"), .follow_redirects = false};
-  auto response = co_await context_->http.send(std::move(request), token);
+  http::TimeLimit limit(context_->reactor, context_->settings.answer_timeout_ms, token);
+  auto response = co_await context_->http.send(std::move(request), limit.token());
   if (!response) {
-    Error error = std::move(response).error();
+    Error error = limit.explain(std::move(response).error(), "the answer for /v2/");
     attempt.may_pass = may_pass(error.code);
     if (error.code == Code::tls_failed && is_local(endpoint_->base.host)) {
       error.message += "; if this registry speaks plain HTTP, the configuration must say so";
@@ -92,7 +96,7 @@ Task<Result<>> Authenticator::ping(Attempt& attempt, CancelToken token) {
   if (status_may_pass(status)) {
     attempt.may_pass = true;
     attempt.retry_after_ms = retry_after_of(response->headers());
-    const std::string body = (co_await response->read_all(kMaxErrorBytes, token)).value_or("");
+    const std::string body = (co_await response->read_all(kMaxErrorBytes, limit.token())).value_or("");
     co_return std::unexpected(
         refusal_error({.host = endpoint_->host, .status = status, .body = body, .what = "/v2/"}));
   }
@@ -115,9 +119,10 @@ Result<> Authenticator::learn_scheme(const http::Headers& headers) {
     scheme_ = Scheme::basic;
     return {};
   }
-  return fail(Code::unauthorized, endpoint_->host + " wants a kind of authentication that is not supported" +
-                                      (challenges.empty() ? std::string(" (it names none)")
-                                                          : ": " + shown_text(challenges[0].scheme, 64)));
+  return fail(Code::unauthorized,
+              endpoint_->host + " wants a kind of authentication that is not supported" +
+                  (challenges.empty() ? std::string(" (it names none)")
+                                      : ": " + shown_text(redacted(challenges[0].scheme, secrets()), 64)));
 }
 
 Result<> Authenticator::set_source(std::string_view realm, std::string_view service) {
@@ -168,10 +173,13 @@ Task<Result<AccessToken>> Authenticator::fetch_token(const std::string& scope, A
   const bool anywhere = registry_is_private_ || endpoint_->token_url;
   request.addresses = anywhere ? http::AddressScope::any : http::AddressScope::public_only;
   const std::string server = source_->realm.authority();
-  const auto response = co_await context_->http.fetch(std::move(request), kMaxTokenAnswerBytes, token);
+  http::TimeLimit limit(context_->reactor, context_->settings.answer_timeout_ms, token);
+  const auto response =
+      co_await context_->http.fetch(std::move(request), kMaxTokenAnswerBytes, limit.token());
   if (!response) {
-    attempt.may_pass = may_pass(response.error().code);
-    co_return std::unexpected(Error(response.error()).with_context("token from " + server));
+    Error error = limit.explain(response.error(), "the whole answer");
+    attempt.may_pass = may_pass(error.code);
+    co_return std::unexpected(std::move(error).with_context("token from " + server));
   }
   if (response->status == 200) {
     auto fresh = parse_token_response(response->body, clock_s());
@@ -180,12 +188,12 @@ Task<Result<AccessToken>> Authenticator::fetch_token(const std::string& scope, A
   }
   attempt.may_pass = status_may_pass(response->status);
   attempt.retry_after_ms = retry_after_of(response->headers);
-  const std::string secret = own.identity_token.empty() ? own.password : own.identity_token;
+  const std::vector<std::string> known = secrets();
   Error error = refusal_error({.host = server,
                                .status = response->status,
                                .body = response->body,
                                .what = "a token for " + endpoint_->host,
-                               .secret = secret});
+                               .secrets = known});
   // A token server that does not know its own path says nothing about the image.
   if (error.code == Code::not_found) error.code = Code::registry_failed;
   if (error.code == Code::unauthorized) error.message += hint();
@@ -229,11 +237,27 @@ void Authenticator::keep(const TokenKey& key, KeptToken kept) {
     std::erase_if(tokens_, [now_ns](const auto& entry) { return entry.second.refresh_at_ns <= now_ns; });
     if (tokens_.size() >= kMaxTokens) tokens_.clear();
   }
-  tokens_[key] = std::move(kept);
+  KeptToken& place = tokens_[key];
+  retire(std::exchange(place, std::move(kept)).value);
+}
+
+void Authenticator::retire(std::string token) {
+  if (token.empty()) return;
+  if (retired_.size() == kMaxRetired) retired_.pop_front();
+  retired_.push_back(std::move(token));
+}
+
+std::vector<std::string> Authenticator::secrets() const {
+  std::vector<std::string> all = credential_ ? secrets_of(*credential_) : std::vector<std::string>();
+  for (const auto& [key, kept] : tokens_) all.push_back(kept.value);
+  all.insert(all.end(), retired_.begin(), retired_.end());
+  return all;
 }
 
 void Authenticator::forget(const std::string& used) {
   // Only what was refused: another request may have brought a newer one meanwhile.
+  constexpr std::string_view kBearer = "Bearer ";
+  if (used.starts_with(kBearer)) retire(used.substr(kBearer.size()));
   std::erase_if(tokens_, [&used](const auto& entry) { return "Bearer " + entry.second.value == used; });
   if (used.starts_with("Basic ")) credential_until_ns_ = 0;
 }

@@ -1,10 +1,12 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <map>
 #include <optional>
 #include <string>
 #include <tuple>
+#include <vector>
 
 #include "base/error.h"
 #include "http/client.h"
@@ -44,6 +46,10 @@ class Authenticator {
   Result<> learn(const http::Headers& headers, bool peer_is_private, const std::string& repository,
                  const std::string& used);
 
+  /// All that was sent to be let in, for `redacted`: credentials and tokens, also those that were refused of
+  /// late.
+  [[nodiscard]] std::vector<std::string> secrets() const;
+
   /// For the user of a 401: why there was nothing better to give.
   [[nodiscard]] std::string hint() const;
 
@@ -67,6 +73,7 @@ class Authenticator {
   [[nodiscard]] std::string scope_of(const std::string& repository) const;
   void keep(const TokenKey& key, KeptToken kept);
   void forget(const std::string& used);
+  void retire(std::string token);
 
   const Context* context_;
   const Endpoint* endpoint_;
@@ -75,6 +82,8 @@ class Authenticator {
   bool registry_is_private_ = false;
   std::optional<TokenSource> source_;
   std::map<TokenKey, KeptToken> tokens_;
+  /// The last ones that are used no more: answers to requests with them may still come.
+  std::deque<std::string> retired_;
   /// Scopes that differ from the usual, by repository.
   std::map<std::string, std::string> scopes_;
   std::optional<Credential> credential_;

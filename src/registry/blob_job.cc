@@ -5,6 +5,7 @@
 
 #include "base/text.h"
 #include "registry/job.h"
+#include "registry/minimum_rate.h"
 
 namespace lambdo::registry {
 
@@ -57,7 +58,7 @@ Task<Result<>> BlobJob::attempt(Session& session, Attempt& attempt, CancelToken 
   http::IncomingResponse response = CO_TRY(co_await session.get(std::move(ask), attempt, token));
   const auto skip_bytes = check_head(response);
   if (!skip_bytes) co_return std::unexpected(Error(skip_bytes.error()).with_context(where));
-  auto received = co_await receive(response, *skip_bytes, attempt, token);
+  auto received = co_await receive(session.context(), response, *skip_bytes, attempt, token);
   if (received) received = co_await finish(attempt);
   // The words of whoever takes the content are its own.
   if (received || attempt.is_ours) co_return received;
@@ -88,10 +89,16 @@ Result<uint64_t> BlobJob::check_head(const http::IncomingResponse& response) con
   return 0;
 }
 
-Task<Result<>> BlobJob::receive(http::IncomingResponse& response, uint64_t skip_bytes, Attempt& attempt,
-                                CancelToken token) {
+Task<Result<>> BlobJob::receive(const Context& context, http::IncomingResponse& response, uint64_t skip_bytes,
+                                Attempt& attempt, CancelToken token) {
+  MinimumRate rate(context.settings);
   for (;;) {
+    const int64_t asked_ns = context.reactor.now_ns();
     auto piece = co_await response.read(token);
+    if (piece && !piece->empty()) {
+      const Result<> noted = rate.note(piece->bytes().size(), context.reactor.now_ns() - asked_ns);
+      if (!noted) piece = std::unexpected(noted.error());
+    }
     if (!piece) {
       attempt.may_pass = may_pass(piece.error().code);
       co_return std::unexpected(std::move(piece).error());

@@ -77,6 +77,7 @@ Task<Result<>> Client::Work::run_at(Job& job, Session& session, Attempt& attempt
     const uint64_t before = job.progress_bytes();
     auto outcome = co_await job.attempt(session, attempt, token);
     if (outcome || token.cancelled()) co_return outcome;
+    if (!attempt.is_ours) outcome = std::unexpected(session.redacted(std::move(outcome).error()));
     if (job.progress_bytes() >= before + kProgressBytes) retry.note_progress();
     log::debug("an attempt at a registry failed", {{"registry", session.endpoint().host},
                                                    {"attempts", retry.attempts() + 1},

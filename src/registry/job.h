@@ -50,6 +50,8 @@ class ManifestJob final : public Job {
     std::string media_type;
     std::string said_digest;  ///< Docker-Content-Digest
   };
+  reactor::Task<Result<>> fetch(Session& session, Attempt& attempt, reactor::CancelToken token);
+  [[nodiscard]] std::string what() const;  ///< for messages: "library/python:3.12"
   [[nodiscard]] Result<Document> check(Received received) const;
 
   reactor::BlockingPool* pool_;
@@ -71,8 +73,8 @@ class BlobJob final : public Job {
 
  private:
   [[nodiscard]] Result<uint64_t> check_head(const http::IncomingResponse& response) const;
-  reactor::Task<Result<>> receive(http::IncomingResponse& response, uint64_t skip_bytes, Attempt& attempt,
-                                  reactor::CancelToken token);
+  reactor::Task<Result<>> receive(const Context& context, http::IncomingResponse& response,
+                                  uint64_t skip_bytes, Attempt& attempt, reactor::CancelToken token);
   reactor::Task<Result<>> finish(Attempt& attempt);
 
   const Reference* reference_;

@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "http/time_limit.h"
 #include "registry/job.h"
 
 namespace lambdo::registry {
@@ -20,11 +21,24 @@ static std::string accepted_types() {
   return out;
 }
 
+std::string ManifestJob::what() const {
+  return reference_->repository + (selector_.contains(':') ? "@" : ":") + selector_;
+}
+
 Task<Result<>> ManifestJob::attempt(Session& session, Attempt& attempt, CancelToken token) {
+  const Context& context = session.context();
+  http::TimeLimit limit(context.reactor, context.settings.answer_timeout_ms, token);
+  auto fetched = co_await fetch(session, attempt, limit.token());
+  if (fetched) co_return fetched;
+  Error error =
+      limit.explain(std::move(fetched).error(), "fetching " + what() + " from " + session.endpoint().host);
+  if (error.code == Code::timeout) attempt.may_pass = true;
+  co_return std::unexpected(std::move(error));
+}
+
+Task<Result<>> ManifestJob::fetch(Session& session, Attempt& attempt, CancelToken token) {
   const std::string& repository = reference_->repository;
-  Ask ask{.path = "/v2/" + repository + "/manifests/" + selector_,
-          .repository = repository,
-          .what = repository + (selector_.contains(':') ? "@" : ":") + selector_};
+  Ask ask{.path = "/v2/" + repository + "/manifests/" + selector_, .repository = repository, .what = what()};
   const std::string where = ask.what + " from " + session.endpoint().host;
   ask.headers.add("Accept", accepted_types());
   http::IncomingResponse response = CO_TRY(co_await session.get(ask, attempt, token));

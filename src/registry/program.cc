@@ -71,6 +71,8 @@ class SpawnActions {
   void connect(int source, int target) {
     CHECK(::posix_spawn_file_actions_adddup2(&files_, source, target) == 0);
   }
+  /// Whatever a library left open for programs: a helper gets nothing of ours beside the three.
+  void close_others() { CHECK(::posix_spawn_file_actions_addclosefrom_np(&files_, STDERR_FILENO + 1) == 0); }
   [[nodiscard]] const posix_spawn_file_actions_t* files() const { return &files_; }
   [[nodiscard]] const posix_spawnattr_t* attributes() const { return &attributes_; }
 
@@ -85,6 +87,7 @@ Result<Child> spawn(const std::vector<std::string>& arguments, int input, int ou
   actions.connect(input, STDIN_FILENO);
   actions.connect(output, STDOUT_FILENO);
   actions.connect(null.get(), STDERR_FILENO);
+  actions.close_others();
   std::vector<char*> pointers;
   // execve(2) does not change them; its declaration is older than const.
   for (const std::string& argument : arguments) pointers.push_back(const_cast<char*>(argument.c_str()));

@@ -2,6 +2,7 @@
 
 #include "base/text.h"
 #include "registry/json_object.h"
+#include "registry/redact.h"
 
 namespace lambdo::registry {
 
@@ -29,7 +30,7 @@ std::string shown_text(std::string_view text, size_t max_bytes) {
 }
 
 /// "MANIFEST_UNKNOWN: manifest unknown", of the first error; empty where the body is not a registry's.
-static Result<std::string> own_words(std::string_view body) {
+static Result<std::string> own_words(std::string_view body, std::span<const std::string> secrets) {
   constexpr size_t kMaxCode = 64;
   constexpr size_t kMaxMessage = 300;
   const JsonDocument document = TRY(JsonDocument::parse(body, "the body", Code::registry_failed));
@@ -37,17 +38,9 @@ static Result<std::string> own_words(std::string_view body) {
   if (errors.empty()) return std::string();
   const std::string code = TRY(errors.front().text("code")).value_or("");
   const std::string message = TRY(errors.front().text("message")).value_or("");
-  std::string words = shown_text(code, kMaxCode);
-  if (!message.empty()) words += (words.empty() ? "" : ": ") + shown_text(message, kMaxMessage);
-  return words;
-}
-
-/// The words without the secret, wherever a server repeats it.
-static std::string without_secret(std::string words, std::string_view secret) {
-  if (secret.empty()) return words;
-  for (size_t at = words.find(secret); at != std::string::npos; at = words.find(secret, at)) {
-    words.replace(at, secret.size(), "***");
-    at += 3;
+  std::string words = shown_text(redacted(code, secrets), kMaxCode);
+  if (!message.empty()) {
+    words += (words.empty() ? "" : ": ") + shown_text(redacted(message, secrets), kMaxMessage);
   }
   return words;
 }
@@ -55,8 +48,8 @@ static std::string without_secret(std::string words, std::string_view secret) {
 Error refusal_error(const Refusal& refusal) {
   std::string message = std::string(refusal.host) + " answers " + std::to_string(refusal.status) + " for " +
                         std::string(refusal.what);
-  const auto words = own_words(refusal.body.substr(0, kMaxErrorBytes));
-  if (words && !words->empty()) message += " (" + without_secret(*words, refusal.secret) + ")";
+  const auto words = own_words(refusal.body.substr(0, kMaxErrorBytes), refusal.secrets);
+  if (words && !words->empty()) message += " (" + *words + ")";
   return Error{code_of(refusal.status), 0, std::move(message)};
 }
 

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstddef>
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -15,9 +16,10 @@ inline constexpr size_t kMaxErrorBytes = 64 << 10;
 struct Refusal {
   std::string_view host;
   int status = 0;
-  std::string_view body;    ///< {"errors":[{"code","message"}]}, where it is a registry's
-  std::string_view what;    ///< what was asked for: "library/python:3.12"
-  std::string_view secret;  ///< what was sent to be let in; taken out of the message
+  std::string_view body;  ///< {"errors":[{"code","message"}]}, where it is a registry's
+  std::string_view what;  ///< what was asked for: "library/python:3.12"
+  /// What was sent to be let in; taken out of the server's words before they are cut.
+  std::span<const std::string> secrets;
 };
 
 /// Its error: unauthorized for 401 and 403, not_found for 404, overloaded for 429, registry_failed for all

@@ -1,7 +1,11 @@
 #include "registry/session.h"
 
+#include <string>
 #include <utility>
+#include <vector>
 
+#include "http/time_limit.h"
+#include "registry/redact.h"
 #include "registry/registry_error.h"
 
 namespace lambdo::registry {
@@ -23,23 +27,32 @@ Task<Result<http::IncomingResponse>> Session::send(const Ask& ask, const std::st
   co_return response;
 }
 
-Task<Error> Session::refusal(http::IncomingResponse& response, const Ask& ask,
-                             const std::string& authorization, Attempt& attempt, CancelToken token) {
+Task<Error> Session::refusal(http::IncomingResponse& response, const Ask& ask, Attempt& attempt,
+                             CancelToken token) {
   const int status = response.status();
   const bool is_elsewhere = !response.url().same_origin(endpoint_.base);
   // Where a registry sends us for a blob, links expire; it gives a new one.
   attempt.may_pass = status_may_pass(status) || (is_elsewhere && status == 403);
   attempt.retry_after_ms = retry_after_of(response.headers());
-  const std::string body = (co_await response.read_all(kMaxErrorBytes, token)).value_or("");
-  const size_t space = authorization.find(' ');
-  const std::string secret = space == std::string::npos ? "" : authorization.substr(space + 1);
+  http::TimeLimit limit(context_->reactor, context_->settings.answer_timeout_ms, token);
+  const std::string body = (co_await response.read_all(kMaxErrorBytes, limit.token())).value_or("");
+  const std::vector<std::string> secrets = auth_.secrets();
   Error error = refusal_error({.host = is_elsewhere ? response.url().authority() : endpoint_.host,
                                .status = status,
                                .body = body,
                                .what = ask.what,
-                               .secret = secret});
+                               .secrets = secrets});
   if (error.code == Code::unauthorized && !is_elsewhere) error.message += auth_.hint();
   co_return error;
+}
+
+Error Session::redacted(Error error) const {
+  // Words of ours are in it, too: a password that is one of them would show by being missing there.
+  constexpr size_t kWordBytes = 8;
+  std::vector<std::string> secrets = auth_.secrets();
+  std::erase_if(secrets, [](const std::string& secret) { return secret.size() < kWordBytes; });
+  error.message = registry::redacted(error.message, secrets);
+  return error;
 }
 
 Task<Result<http::IncomingResponse>> Session::get(Ask ask, Attempt& attempt, CancelToken token) {
@@ -51,7 +64,7 @@ Task<Result<http::IncomingResponse>> Session::get(Ask ask, Attempt& attempt, Can
   // our credentials that way.
   if (response->status() == 401 && response->url().same_origin(endpoint_.base)) {
     CO_TRY(auth_.learn(response->headers(), response->peer_is_private(), ask.repository, authorization));
-    Error first = co_await refusal(*response, ask, authorization, attempt, token);
+    Error first = co_await refusal(*response, ask, attempt, token);
     response = std::unexpected(std::move(first));
     std::string second = CO_TRY(co_await auth_.authorization(ask.repository, attempt, token));
     if (second == authorization) co_return response;
@@ -61,7 +74,7 @@ Task<Result<http::IncomingResponse>> Session::get(Ask ask, Attempt& attempt, Can
   }
   const int status = response->status();
   if (status == 200 || status == 206) co_return response;
-  Error error = co_await refusal(*response, ask, authorization, attempt, token);
+  Error error = co_await refusal(*response, ask, attempt, token);
   co_return std::unexpected(std::move(error));
 }
 

@@ -34,6 +34,9 @@ class Session {
   reactor::Task<Result<http::IncomingResponse>> get(Ask ask, Attempt& attempt, reactor::CancelToken token);
 
   [[nodiscard]] const Endpoint& endpoint() const { return endpoint_; }
+  [[nodiscard]] const Context& context() const { return *context_; }
+  /// An error that may repeat what a server said, without the secrets of some length that it was told.
+  [[nodiscard]] Error redacted(Error error) const;
 
   /// A mirror that failed is left out for a while.
   void set_aside();
@@ -42,8 +45,7 @@ class Session {
  private:
   reactor::Task<Result<http::IncomingResponse>> send(const Ask& ask, const std::string& authorization,
                                                      Attempt& attempt, reactor::CancelToken token);
-  reactor::Task<Error> refusal(http::IncomingResponse& response, const Ask& ask,
-                               const std::string& authorization, Attempt& attempt,
+  reactor::Task<Error> refusal(http::IncomingResponse& response, const Ask& ask, Attempt& attempt,
                                reactor::CancelToken token);
 
   const Context* context_;

@@ -36,6 +36,11 @@ struct Settings {
   unsigned max_attempts = 5;     ///< of each request, and for each stretch of a blob without progress
   int64_t first_delay_ms = 500;  ///< between attempts; doubles each time, with jitter
   int64_t max_delay_ms = 30'000;
+  /// A blob that comes slower than this over the whole window is given up as if it had broken off. The time
+  /// that its reader takes does not count.
+  uint64_t min_blob_bytes_per_s = 1024;
+  int64_t rate_window_ms = 60'000;      ///< 0: as slow as it likes
+  int64_t answer_timeout_ms = 60'000;   ///< for the whole of a manifest, a token or a refusal; 0: none
   int64_t max_retry_after_ms = 60'000;  ///< what a registry may ask to wait; fails with overloaded beyond
 };
 

@@ -214,22 +214,23 @@ TEST_CASE("the ready-made languages are in order, and a configuration may includ
 TEST_CASE("where an image comes from is read as it is written") {
   struct Row {
     const char* text;
-    ImageSource::Kind kind;
+    image::ImagePlace::Kind kind;
     const char* path;
     const char* selector;
   };
   constexpr Row kRows[] = {
-      {"oci:/a/b", ImageSource::Kind::oci_layout, "/a/b", ""},
-      {"oci:b:1.2", ImageSource::Kind::oci_layout, "b", "1.2"},
-      {"docker-archive:x.tar", ImageSource::Kind::docker_archive, "x.tar", ""},
-      {"docker-archive:x.tar:a/b:c", ImageSource::Kind::docker_archive, "x.tar", "a/b:c"},
+      {"oci:/a/b", image::ImagePlace::Kind::oci_layout, "/a/b", ""},
+      {"oci:b:1.2", image::ImagePlace::Kind::oci_layout, "b", "1.2"},
+      {"docker-archive:x.tar", image::ImagePlace::Kind::docker_archive, "x.tar", ""},
+      {"docker-archive:x.tar:a/b:c", image::ImagePlace::Kind::docker_archive, "x.tar", "a/b:c"},
   };
   for (const Row& row : kRows) {
     CAPTURE(row.text);
     const ImageSource source = ImageSource::parse(row.text).value();
-    CHECK(source.kind == row.kind);
-    CHECK_EQ(source.path, row.path);
-    CHECK_EQ(source.selector, row.selector);
+    CHECK(source.kind == ImageSource::Kind::place);
+    CHECK(source.place.kind == row.kind);
+    CHECK_EQ(source.place.path, row.path);
+    CHECK_EQ(source.place.name, row.selector);
     CHECK_EQ(source.text(), row.text);
   }
   CHECK_EQ(ImageSource::parse("python").value().reference.text(), "docker.io/library/python:latest");

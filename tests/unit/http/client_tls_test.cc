@@ -7,6 +7,7 @@
 #include "client_harness.h"
 #include "http/certificate.h"
 #include "peer_server.h"
+#include "reactor/timer.h"
 #include "test_tls.h"
 
 #include "test.h"
@@ -194,6 +195,32 @@ TEST_CASE("a handshake that gets stuck ends at its time limit") {
   REQUIRE_FALSE(answer);
   CHECK(answer.error().code == Code::timeout);
   CHECK(answer.error().message.contains("TLS handshake"));
+}
+
+namespace {
+
+/// Reads a body that has come already, and counts the loop's turns meanwhile.
+Task<Result<uint64_t>> turns_to_read(reactor::Reactor& reactor, Client& client, std::string url,
+                                     size_t len_bytes) {
+  auto response = CO_TRY(co_await client.send(ClientHarness::get_request(url)));
+  CO_TRY(co_await reactor::SleepOp::for_ms(reactor, 1500));
+  const uint64_t before = reactor.statistics().turns;
+  const std::string body = CO_TRY(co_await response.read_all(len_bytes));
+  if (body.size() != len_bytes) co_return fail(Code::internal, "the body is not whole");
+  co_return reactor.statistics().turns - before;
+}
+
+}  // namespace
+
+TEST_CASE("however small the records are, the loop gets its turn after some dozens") {
+  TlsServer server(certificates(), "good", {"--most", "1.2"});
+  ClientHarness harness(settings_for());
+  constexpr size_t kRecords = 2000;
+  const std::string url = https_url(server.port(), "/tiny?" + std::to_string(kRecords));
+  const auto turns = harness.reactor().run(turns_to_read(harness.reactor(), harness.client(), url, kRecords));
+  REQUIRE_MESSAGE(turns, turns.error().message);
+  CAPTURE(*turns);
+  CHECK(*turns >= kRecords / 64);
 }
 
 TEST_CASE("handshakes are computed beside the loop") {

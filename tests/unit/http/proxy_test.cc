@@ -80,13 +80,41 @@ TEST_CASE("proxies are taken apart, and what is none is refused without its pass
     CHECK(proxy->port == row.port);
     CHECK(proxy->authorization == row.authorization);
   }
-  for (const char* text : {"socks5://u:secret@proxy:1", "http://u:secret@", "http://u:secret%zz@proxy",
-                           "http://u:secret%0d%0aX@proxy", "http://u:secret@proxy:x"}) {
+  for (const char* text :
+       {"socks5://u:secret@proxy:1", "http://u:secret@", "http://u:secret%zz@proxy",
+        "http://u:secret%0d%0aX@proxy", "http://u:secret@proxy:x", "http://u:secret", "u:secret",
+        "http://u:secret/x@proxy", "http://u:secret#x@proxy:1", "http://u:1?secret@proxy:1",
+        "http://u:1/secret@proxy", "u:secret/ x", "ftp:u:secret@"}) {
     CAPTURE(text);
     const auto proxy = Proxy::parse(text);
     REQUIRE_FALSE(proxy);
     CHECK(proxy.error().code == Code::invalid_argument);
     CHECK_FALSE(proxy.error().message.contains("secret"));
+    CHECK(proxy.error().message.contains("write http://host:port"));
+  }
+}
+
+TEST_CASE("a proxy that cannot be used fails only what needs it, and the variable is named") {
+  PeerServer server([](Peer& peer) {
+    while (peer.read_request()) peer.write(response_text("direct"));
+  });
+  for (const char* variable : {"HTTPS_PROXY", "https_proxy"}) {
+    CAPTURE(variable);
+    ClientSettings settings = test_settings();
+    settings.proxies = settings_from({{variable, "http://u:secret/x@proxy:1"}, {"NO_PROXY", "exempt.test"}});
+    ClientHarness harness(settings);
+    // By http, to a host that is exempt, and to this machine.
+    CHECK(harness.get(http_url(server.port(), "/"))->body == "direct");
+    CHECK(harness.get("http://other.test/").error().code == Code::name_unresolved);
+    CHECK(harness.get("https://exempt.test/").error().code == Code::name_unresolved);
+    const auto answer = harness.get("https://other.test/");
+    REQUIRE_FALSE(answer);
+    CHECK(answer.error().code == Code::invalid_argument);
+    CAPTURE(answer.error().message);
+    CHECK(answer.error().message.starts_with(std::string(variable) + ": "));
+    CHECK(answer.error().message.contains("%2F for /"));
+    CHECK(answer.error().message.contains("name other.test in NO_PROXY"));
+    CHECK_FALSE(answer.error().message.contains("secret"));
   }
 }
 
@@ -129,11 +157,10 @@ TEST_CASE("the exempt list decides what goes directly") {
        }) {
     CAPTURE(row.list);
     CAPTURE(row.url);
-    const auto rules = ProxyRules::create({"http://proxy:1", "http://proxy:2", row.list});
+    const ProxyRules rules({"http://proxy:1", "http://proxy:2", row.list});
     const auto url = Url::parse(row.url);
-    REQUIRE(rules);
     REQUIRE(url);
-    CHECK((rules->choose(*url) == nullptr) == row.direct);
+    CHECK((rules.choose(*url).value() == nullptr) == row.direct);
   }
 }
 

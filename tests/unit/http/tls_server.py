@@ -2,6 +2,7 @@
 
 /            "hello", and the connection stays
 /big?N       N bytes
+/tiny?N      N bytes, each in a record of its own
 /head        the request's head
 /name        the server name that the client sent
 /to-end      no length: the connection's end, announced by close_notify
@@ -35,6 +36,12 @@ def serve(connection, server_name):
         if target == "/cut":
             connection.sendall(b"HTTP/1.1 200 OK\r\n\r\nhello")
             return
+        if target.startswith("/tiny"):
+            length = int(target.split("?")[1])
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % length)
+            for _ in range(length):
+                connection.sendall(b"x")
+            continue
         body = b"x" * int(target.split("?")[1]) if target.startswith("/big") else b"hello"
         if target == "/head":
             body = head

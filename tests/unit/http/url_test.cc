@@ -97,4 +97,19 @@ TEST_CASE("what is no usable URL is refused with the reason") {
   }
 }
 
+TEST_CASE("a user name and a password are in no message") {
+  for (const char* text :
+       {"http://u:secret@host/", "http://u:secret/x@host/", "u:secret@host", "u:secret://x@host",
+        "ftp://u:se:cret@secret@host", "http://u:secret@host:x", "http:/u:secret@host"}) {
+    CAPTURE(text);
+    const auto url = Url::parse(text);
+    REQUIRE_FALSE(url);
+    CAPTURE(url.error().message);
+    CHECK_FALSE(url.error().message.contains("secret"));
+    CHECK(url.error().message.contains("***@host"));
+  }
+  CHECK(without_user_info("https://host/path") == "https://host/path");
+  CHECK(without_user_info("https://u:p@host/path") == "https://***@host/path");
+}
+
 }  // namespace lambdo::http

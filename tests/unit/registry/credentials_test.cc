@@ -191,6 +191,18 @@ TEST_CASE("what a helper leaves running does not keep its answer back") {
   CHECK(helper.find("r.example", {.timeout_ms = 10'000}).value().user == "u");
 }
 
+TEST_CASE("a helper gets none of our descriptors") {
+  // One that is open for programs, as a library may leave it.
+  const Fd open_to_all(::open("/dev/zero", O_RDONLY));
+  REQUIRE(open_to_all.valid());
+  const std::string path = "/proc/$$/fd/" + std::to_string(open_to_all.get());
+  const Helper helper("[ \"$(readlink " + path + ")\" = /dev/zero ] && leaked=yes\n" +
+                      R"(printf '{"Username":"u","Secret":"%s"}' "${leaked:-no}")");
+  const auto credential = helper.find("r.example");
+  REQUIRE_MESSAGE(credential, credential.error().message);
+  CHECK(credential->password == "no");
+}
+
 TEST_CASE("Docker's folder is $DOCKER_CONFIG, or .docker of the home folder") {
   const ScopedVariable home("HOME", "/home/someone");
   {

@@ -1,4 +1,5 @@
 #include <string>
+#include <vector>
 
 #include "registry/dates.h"
 #include "registry/endpoint.h"
@@ -127,10 +128,11 @@ TEST_CASE("a refusal becomes an error with the registry's own words, and without
       {400, R"({"errors":[{"code":7}]})", Code::registry_failed, "r.example answers 400 for a:1"},
       {307, "", Code::registry_failed, "r.example answers 307 for a:1"},
   };
+  const std::vector<std::string> secrets = {"hunter2"};
   for (const auto& row : rows) {
     CAPTURE(row.body);
     const Error error = refusal_error(
-        {.host = "r.example", .status = row.status, .body = row.body, .what = "a:1", .secret = "hunter2"});
+        {.host = "r.example", .status = row.status, .body = row.body, .what = "a:1", .secrets = secrets});
     CHECK(error.code == row.code);
     CHECK(error.message == row.message);
   }

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <array>
+#include <chrono>
 #include <stdexcept>
 
 #include "base/text.h"
@@ -127,6 +128,10 @@ void ScriptedServer::answer(Fd connection) {
   if (!send_all(connection.get(), said.bytes)) return;
   const std::string more(64 << 10, 'x');
   while (said.endless && !stopping_ && send_all(connection.get(), more)) {
+  }
+  for (size_t i = 0; said.drip_ms > 0 && !stopping_; ++i) {
+    if (!send_all(connection.get(), i < said.slow.size() ? said.slow.substr(i, 1) : " ")) break;
+    std::this_thread::sleep_for(std::chrono::milliseconds(said.drip_ms));
   }
 }
 

@@ -30,6 +30,9 @@ struct SeenRequest {
 struct Reply {
   std::string bytes;
   bool endless = false;  ///< more of the body until the client has gone
+  /// Then a byte each so many milliseconds, those of `slow` first, until the client has gone; 0: none.
+  int drip_ms = 0;
+  std::string slow;
 };
 
 using HeaderList = std::vector<std::pair<std::string, std::string>>;

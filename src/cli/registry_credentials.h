@@ -1,0 +1,21 @@
+#pragma once
+
+#include <functional>
+#include <map>
+#include <string>
+
+#include "cli/config.h"
+#include "registry/credentials.h"
+
+namespace lambdo::cli {
+
+/// By host, as registry::Settings::credentials.
+using CredentialsByHost = std::map<std::string, registry::Credential, std::less<>>;
+
+/// The credential for each server that the images of the languages may come from: the registries and their
+/// mirrors, each under its own host and for nobody else. For a server, which asks credential helpers before
+/// its first thread, because it may start no program later. What fails is told in the log, and that host is
+/// asked as somebody without a name; so is one whose turn does not come within `limit_ms`.
+CredentialsByHost find_credentials(const Config& config, int64_t limit_ms = 60'000);
+
+}  // namespace lambdo::cli

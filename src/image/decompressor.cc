@@ -3,6 +3,7 @@
 #include <isa-l/igzip_lib.h>
 #include <unistd.h>
 #include <zstd.h>
+#include <zstd_errors.h>
 
 #include <algorithm>
 #include <array>
@@ -22,8 +23,10 @@ using namespace std::string_view_literals;
 
 constexpr size_t kInputBytes = 128 << 10;
 constexpr size_t kMagicBytes = 4;
-// RFC 8878 recommends that decoders support windows of 8 MiB at least; registries' layers need no more.
-constexpr int kMaxZstdWindowLog = 27;
+// 32 MiB: the encoder that BuildKit, containerd and Podman use (klauspost/compress) has taken windows of 4,
+// 8, 16 and 32 MiB for its four levels, and zstd those of 8 MiB at most up to level 19. Each layer that is
+// being read may need so much memory.
+constexpr int kMaxZstdWindowLog = 25;
 
 std::string_view compression_name(LayerCompression compression) {
   switch (compression) {
@@ -198,6 +201,11 @@ class Unzstd final : public Decompressor {
     const auto from = input_.unread();
     ZSTD_inBuffer in = {.src = from.data(), .size = from.size(), .pos = 0};
     const size_t status = ::ZSTD_decompressStream(stream_.get(), &out, &in);
+    if (::ZSTD_getErrorCode(status) == ZSTD_error_frameParameter_windowTooLarge) {
+      return fail(Code::image_too_large,
+                  "its zstd data needs a window of over " + std::to_string(1U << (kMaxZstdWindowLog - 20U)) +
+                      " MiB to be read; compress it anew with level 19 or less and without --long");
+    }
     if (::ZSTD_isError(status) != 0) {
       return fail(Code::layer_invalid,
                   "the zstd data is damaged: " + std::string(::ZSTD_getErrorName(status)));
@@ -232,7 +240,7 @@ Result<LayerCompression> layer_compression(std::string_view media_type) {
   using namespace registry::media_type;
   if (media_type == kOciLayer || media_type == kDockerLayer) return LayerCompression::none;
   if (media_type == kOciLayerGzip || media_type == kDockerLayerGzip) return LayerCompression::gzip;
-  if (media_type == kOciLayerZstd) return LayerCompression::zstd;
+  if (media_type == kOciLayerZstd || media_type == kDockerLayerZstd) return LayerCompression::zstd;
   return fail(Code::media_type_unsupported,
               "layers of the type " + std::string(media_type) + " are not read");
 }

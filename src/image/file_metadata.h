@@ -13,6 +13,8 @@ namespace lambdo::image {
 struct Xattr {
   std::string_view name;  ///< of a StringArena
   std::string_view value;
+
+  bool operator==(const Xattr&) const = default;
 };
 
 /// What a file or folder has besides its content.
@@ -33,7 +35,8 @@ class MetadataSetter {
   /// The mode to create a regular file with. It may lack bits of `mode`, never have more.
   [[nodiscard]] static uint32_t creation_mode(uint32_t mode) { return mode & 0777; }
   /// To a regular file or folder, after its last write: owner, then mode, then attributes, then time.
-  /// `created_mode` is what it was created with, as creation_mode() gives it; others are set always.
+  /// `created_mode` is what it was created with, as creation_mode() gives it; any that is no mode: set it
+  /// always.
   Result<> set(int fd, const FileMetadata& metadata, std::span<const Xattr> xattrs, uint32_t created_mode);
   /// To a symlink, device or fifo, relative to its folder.
   Result<> set_at(int folder, const char* name, const FileMetadata& metadata, bool is_symlink);

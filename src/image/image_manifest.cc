@@ -13,6 +13,7 @@ std::string_view as_oci(std::string_view type) {
   if (type == media_type::kDockerConfig) return media_type::kOciConfig;
   if (type == media_type::kDockerLayer) return media_type::kOciLayer;
   if (type == media_type::kDockerLayerGzip) return media_type::kOciLayerGzip;
+  if (type == media_type::kDockerLayerZstd) return media_type::kOciLayerZstd;
   return type;
 }
 

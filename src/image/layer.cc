@@ -97,8 +97,8 @@ Result<std::optional<Whiteout>> whiteout_of(std::string_view path) {
 /// Turns the archive's entries into a Layer.
 class LayerReader {
  public:
-  LayerReader(LayerStream& stream, Spool::Writer spool, const LayerLimits& limits)
-      : stream_(&stream), tar_(stream), spool_(std::move(spool)), limits_(limits) {}
+  LayerReader(LayerStream& stream, Spool::Writer spool, const LayerLimits& limits, MetadataBudget& budget)
+      : stream_(&stream), tar_(stream), spool_(std::move(spool)), limits_(limits), share_(budget) {}
 
   Result<Layer> read(const std::optional<registry::Digest>& expected);
 
@@ -110,6 +110,8 @@ class LayerReader {
   Result<> read_device(archive_entry* header, Entry& entry);
   Result<> read_xattrs(archive_entry* header, Entry& entry);
   Result<> read_content(archive_entry* header, Entry& entry);
+  Result<std::string_view> keep(std::string_view text);
+  Result<std::span<const Xattr>> keep_xattrs(const std::vector<Xattr>& xattrs);
   Result<> drain();
   Result<> check_digest(const std::optional<registry::Digest>& expected) const;
 
@@ -117,6 +119,7 @@ class LayerReader {
   TarReader tar_;
   Spool::Writer spool_;
   LayerLimits limits_;
+  MetadataBudget::Share share_;
   Layer layer_;
 };
 
@@ -127,6 +130,7 @@ Result<Layer> LayerReader::read(const std::optional<registry::Digest>& expected)
   layer_.unpacked_bytes_ = stream_->size_bytes();
   layer_.diff_id_ = registry::Digest(stream_->hash());
   TRY(check_digest(expected));
+  share_.keep();
   return std::move(layer_);
 }
 
@@ -161,19 +165,13 @@ Result<> LayerReader::read_named(archive_entry* header, std::string_view name) {
   const std::string path = TRY(normal_path(name, limits_.path_bytes));
   const auto whiteout = TRY(whiteout_of(path));
   if (whiteout && whiteout->is_ignored) return {};
-  if (layer_.entries_.size() == limits_.entries) {
-    return fail(Code::image_too_large, "more than " + std::to_string(limits_.entries) + " entries");
-  }
-  if (layer_.strings_.size_bytes() > limits_.metadata_bytes) {
-    return fail(Code::image_too_large,
-                "the names in the layer take more than " + std::to_string(limits_.metadata_bytes) + " bytes");
-  }
+  TRY(share_.take_entry(sizeof(Entry)));
   Entry entry;
   if (whiteout) {
     entry.kind = whiteout->kind;
-    entry.path = layer_.strings_.keep(whiteout->path);
+    entry.path = TRY(keep(whiteout->path));
   } else {
-    entry.path = layer_.strings_.keep(path);
+    entry.path = TRY(keep(path));
     TRY(fill_in(header, entry));
   }
   layer_.entries_.push_back(entry);
@@ -207,7 +205,7 @@ Result<> LayerReader::read_target(const char* text, Entry& entry) {
                 "a link's target of over " + std::to_string(limits_.path_bytes) + " bytes");
   }
   if (entry.kind == EntryKind::symlink) {
-    entry.target = layer_.strings_.keep(target);
+    entry.target = TRY(keep(target));
     return {};
   }
   // Some builders write "/usr/bin/x" for the image's usr/bin/x; whether that is there, the tree knows.
@@ -215,7 +213,7 @@ Result<> LayerReader::read_target(const char* text, Entry& entry) {
   const std::string path = TRY(
       normal_path(target.substr(std::min(target.find_first_not_of('/'), target.size())), limits_.path_bytes));
   if (path.empty()) return invalid("a hard link to the root");
-  entry.target = layer_.strings_.keep(is_absolute ? "/" + path : path);
+  entry.target = TRY(keep(is_absolute ? "/" + path : path));
   return {};
 }
 
@@ -233,7 +231,7 @@ Result<> LayerReader::read_device(archive_entry* header, Entry& entry) {
 Result<> LayerReader::read_xattrs(archive_entry* header, Entry& entry) {
   const int count = ::archive_entry_xattr_reset(header);
   if (count == 0) return {};
-  std::vector<Xattr> kept;
+  std::vector<Xattr> found;  // in the header's memory
   size_t len_bytes = 0;
   for (int i = 0; i < count; ++i) {
     const char* name = nullptr;
@@ -245,17 +243,33 @@ Result<> LayerReader::read_xattrs(archive_entry* header, Entry& entry) {
       continue;
     }
     len_bytes += value_bytes + std::string_view(name).size();
-    if (kept.size() == limits_.xattrs || len_bytes > limits_.xattr_bytes) {
+    if (found.size() == limits_.xattrs || len_bytes > limits_.xattr_bytes) {
       return fail(Code::image_too_large, "more than " + std::to_string(limits_.xattrs) + " attributes or " +
                                              std::to_string(limits_.xattr_bytes) + " bytes of them");
     }
-    const std::string_view text(static_cast<const char*>(value), value_bytes);
-    kept.push_back({.name = layer_.strings_.keep(name), .value = layer_.strings_.keep(text)});
+    found.push_back({.name = name, .value = {static_cast<const char*>(value), value_bytes}});
   }
-  if (kept.empty()) return {};
-  std::ranges::sort(kept, {}, &Xattr::name);
-  entry.xattrs = layer_.xattrs_.emplace_back(std::move(kept));
+  std::ranges::sort(found, {}, &Xattr::name);
+  entry.xattrs = TRY(keep_xattrs(found));
   return {};
+}
+
+Result<std::span<const Xattr>> LayerReader::keep_xattrs(const std::vector<Xattr>& xattrs) {
+  if (xattrs.empty()) return std::span<const Xattr>();
+  // Files that have attributes at all mostly have those of the one before.
+  auto& lists = layer_.xattrs_;
+  if (!lists.empty() && lists.back() == xattrs) return lists.back();
+  TRY(share_.take(sizeof xattrs + xattrs.size() * sizeof(Xattr)));
+  std::vector<Xattr> kept;
+  kept.reserve(xattrs.size());
+  for (const Xattr& xattr : xattrs)
+    kept.push_back({.name = TRY(keep(xattr.name)), .value = TRY(keep(xattr.value))});
+  return lists.emplace_back(std::move(kept));
+}
+
+Result<std::string_view> LayerReader::keep(std::string_view text) {
+  TRY(share_.take(text.size() + 1));
+  return layer_.strings_.keep(text);
 }
 
 Result<> LayerReader::read_content(archive_entry* header, Entry& entry) {
@@ -282,11 +296,13 @@ Result<> LayerReader::read_content(archive_entry* header, Entry& entry) {
 }
 
 Result<Layer> read_layer(LayerSource source, Spool& spool, const LayerLimits& limits,
-                         const std::atomic<bool>& stop) {
+                         const std::atomic<bool>& stop, MetadataBudget* budget) {
   const LayerCompression compression = TRY(layer_compression(source.media_type));
   Spool::Writer writer = TRY(spool.writer());
   LayerStream stream(compression, std::move(source.read), limits.unpacked_bytes, stop);
-  return LayerReader(stream, std::move(writer), limits).read(source.diff_id);
+  MetadataBudget own;
+  return LayerReader(stream, std::move(writer), limits, budget != nullptr ? *budget : own)
+      .read(source.diff_id);
 }
 
 }  // namespace lambdo::image

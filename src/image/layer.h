@@ -13,6 +13,7 @@
 #include "base/error.h"
 #include "image/decompressor.h"
 #include "image/file_metadata.h"
+#include "image/metadata_budget.h"
 #include "image/spool.h"
 #include "image/string_arena.h"
 #include "registry/digest.h"
@@ -23,11 +24,9 @@ namespace lambdo::image {
 struct LayerLimits {
   uint64_t unpacked_bytes = uint64_t{16} << 30;  ///< of the tar archive
   uint64_t file_bytes = uint64_t{8} << 30;       ///< of one file, holes included
-  size_t entries = 1'000'000;
-  size_t path_bytes = 4095;  ///< of a name or a link's target, as Linux's PATH_MAX
-  size_t xattrs = 32;        ///< of one entry
+  size_t path_bytes = 4095;                      ///< of a name or a link's target, as Linux's PATH_MAX
+  size_t xattrs = 32;                            ///< of one entry
   size_t xattr_bytes = 64 << 10;
-  size_t metadata_bytes = 128 << 20;  ///< memory for names, targets and attributes of the layer
 };
 
 enum class EntryKind : uint8_t {
@@ -89,11 +88,13 @@ struct LayerSource {
 /// Reads a layer; the contents of its files go to `spool`. Blocks; looks at `stop` often. Uses one thread
 /// more, which decompresses.
 ///
+/// `budget` is that of all of the image's layers; null: this layer has one of its own.
+///
 /// media_type_unsupported: another media type, or content that is compressed in another way than it says.
 /// layer_invalid: damaged, truncated, or an entry that makes no sense. path_escape: an absolute name or one
 /// with "..". image_too_large: over a limit. digest_mismatch: whole, and not what `diff_id` says. cancelled:
 /// `stop`. Messages name the entry. What is in the spool by then stays there.
 Result<Layer> read_layer(LayerSource source, Spool& spool, const LayerLimits& limits,
-                         const std::atomic<bool>& stop);
+                         const std::atomic<bool>& stop, MetadataBudget* budget = nullptr);
 
 }  // namespace lambdo::image

@@ -12,6 +12,7 @@
 #include <string>
 #include <vector>
 
+#include "base/syscalls.h"
 #include "image/entry_path.h"
 #include "image/string_arena.h"
 
@@ -25,7 +26,7 @@ constexpr uint32_t kUnfinishedFolder = 0700;
 
 class Writer {
  public:
-  Writer(const Tree& tree, const Spool& spool, int target, const std::atomic<bool>& stop)
+  Writer(const Tree& tree, Spool& spool, int target, const std::atomic<bool>& stop)
       : tree_(&tree),
         spool_(&spool),
         target_(target),
@@ -35,6 +36,7 @@ class Writer {
   Result<RootfsReport> write();
 
  private:
+  Result<> check_empty() const;
   Result<Fd> open_folder(Tree::NodeId folder) const;
   Result<> fill(Tree::NodeId folder);
   Result<> make(int folder, Tree::NodeId id);
@@ -45,7 +47,7 @@ class Writer {
   Result<> finish(Tree::NodeId folder);
 
   const Tree* tree_;
-  const Spool* spool_;
+  Spool* spool_;
   int target_;
   const std::atomic<bool>* stop_;
   MetadataSetter metadata_;
@@ -57,6 +59,7 @@ class Writer {
 };
 
 Result<RootfsReport> Writer::write() {
+  TRY(check_empty());
   folders_.push_back(Tree::kRoot);
   for (size_t i = 0; i < folders_.size(); ++i) TRY(fill(folders_[i]));
   // From below: once a folder has its owner and mode, this process may be unable to enter it.
@@ -65,6 +68,14 @@ Result<RootfsReport> Writer::write() {
   report_.skipped_owners += metadata_.skipped_owners() + spool_->metadata().skipped_owners();
   report_.skipped_xattrs += metadata_.skipped_xattrs() + spool_->metadata().skipped_xattrs();
   return report_;
+}
+
+/// Names of the image's are never taken twice; others would become part of it.
+Result<> Writer::check_empty() const {
+  const auto names = TRY(sys::list_directory("/proc/self/fd/" + std::to_string(target_)));
+  if (names.empty()) return {};
+  return fail(Code::store_invalid, "the folder to unpack into has " + quoted(names.front()) +
+                                       " in it already; remove that, and try again");
 }
 
 Result<Fd> Writer::open_folder(Tree::NodeId folder) const {
@@ -117,7 +128,9 @@ Result<> Writer::make_first(int folder, const char* name, const Inode& inode) {
 }
 
 Result<> Writer::make_file(int folder, const char* name, const Inode& inode) {
-  if (inode.content.exists()) return spool_->move(inode.content, folder, name);
+  if (inode.content.exists()) {
+    return spool_->move(inode.content, folder, name, inode.metadata(), tree_->xattrs(inode));
+  }
   const uint32_t created_mode = MetadataSetter::creation_mode(inode.mode);
   const Fd fd(::openat(folder, name, kNewFile, created_mode));
   if (!fd.valid()) return fail_errno("new file");
@@ -152,8 +165,7 @@ Result<> Writer::finish(Tree::NodeId folder) {
 
 }  // namespace
 
-Result<RootfsReport> write_rootfs(const Tree& tree, const Spool& spool, int target,
-                                  const std::atomic<bool>& stop) {
+Result<RootfsReport> write_rootfs(const Tree& tree, Spool& spool, int target, const std::atomic<bool>& stop) {
   return Writer(tree, spool, target, stop).write();
 }
 

@@ -24,8 +24,9 @@ struct RootfsReport {
 /// times and attributes are the image's, those of `target` itself too. A set-id bit goes where its owner
 /// could not be set.
 ///
+/// store_invalid: something is in `target`.
+///
 /// Not durable before the caller's syncfs(2). On failure the folder holds a part, which the caller removes.
-Result<RootfsReport> write_rootfs(const Tree& tree, const Spool& spool, int target,
-                                  const std::atomic<bool>& stop);
+Result<RootfsReport> write_rootfs(const Tree& tree, Spool& spool, int target, const std::atomic<bool>& stop);
 
 }  // namespace lambdo::image

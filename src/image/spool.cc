@@ -18,6 +18,15 @@ namespace {
 
 constexpr int kFolder = O_RDONLY | O_DIRECTORY | O_NOFOLLOW;
 constexpr int kNewFile = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC;
+constexpr uint32_t kAllRead = S_IRUSR | S_IRGRP | S_IROTH;
+constexpr uint32_t kOwnMode = S_IRUSR | S_IWUSR;
+constexpr uint32_t kUnknownMode = ~0U;
+
+/// Whether some may not read a file of this mode: it may then be this process, which has no capabilities to
+/// do so all the same, where it is a server.
+bool is_private(uint32_t mode) {
+  return (mode & kAllRead) != kAllRead;
+}
 
 /// "3/1f": folders are few, and files in one are made by one thread.
 std::string path_of(Content content) {
@@ -59,7 +68,12 @@ Result<Fd> Spool::open(Content content) const {
   return fd;
 }
 
-Result<> Spool::move(Content content, int folder, const char* name) const {
+Result<> Spool::move(Content content, int folder, const char* name, const FileMetadata& metadata,
+                     std::span<const Xattr> xattrs) {
+  if (is_private(metadata.mode)) {
+    const Fd fd = TRY(open(content));
+    TRY(metadata_.set(fd.get(), metadata, xattrs, kUnknownMode));
+  }
   if (::renameat2(folder_.get(), path_of(content).c_str(), folder, name, RENAME_NOREPLACE) != 0) {
     return fail_errno("rename out of the spool");
   }
@@ -74,7 +88,7 @@ Result<Spool::File> Spool::Writer::begin(uint64_t size_bytes, uint32_t mode) {
   TRY(spool_->charge(spool_->bytes_, size_bytes, spool_->limits_.bytes, "bytes of files"));
   char name[16];
   std::snprintf(name, sizeof name, "%x", next_.number);
-  const uint32_t created_mode = MetadataSetter::creation_mode(mode);
+  const uint32_t created_mode = is_private(mode) ? kOwnMode : MetadataSetter::creation_mode(mode);
   Fd fd(::openat(folder_.get(), name, kNewFile, created_mode));
   if (!fd.valid()) return fail_errno("new file in the spool");
   const Content content = next_;
@@ -105,7 +119,11 @@ Result<Content> Spool::File::finish(const FileMetadata& metadata, std::span<cons
   if (end_ < size_bytes_ && ::ftruncate(fd_.get(), static_cast<off_t>(size_bytes_)) != 0) {
     return fail_errno("ftruncate in the spool");
   }
-  TRY(spool_->metadata_.set(fd_.get(), metadata, xattrs, created_mode_));
+  if (!is_private(metadata.mode)) {
+    TRY(spool_->metadata_.set(fd_.get(), metadata, xattrs, created_mode_));
+  } else if (::fchmod(fd_.get(), kOwnMode) != 0) {  // the umask may have taken something
+    return fail_errno("fchmod in the spool");
+  }
   fd_.reset();
   return content_;
 }

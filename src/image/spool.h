@@ -24,7 +24,9 @@ struct Content {
 
 /// A temporary folder for the contents of an image's files while its layers are merged. A content is written
 /// once; it is then either moved to its place in a root file system or read by the writer of an initramfs.
-/// Files have their metadata from the start, so that moving one is a single call.
+/// Files have their metadata from the start, so that moving one is a single call; but those that not
+/// everybody may read have it set when they are moved. Until then they are the process's own, which can read
+/// them without privileges, whoever they will belong to.
 ///
 /// The folder has mode 0700, for there are set-uid files in it. Blocks; may be used by several threads.
 class Spool {
@@ -50,8 +52,9 @@ class Spool {
   /// For reading. not_found where the content was moved.
   [[nodiscard]] Result<Fd> open(Content content) const;
   /// Moves a content to the new name `name` in `folder`, on the same file system. What is there is not
-  /// replaced: that is an error.
-  [[nodiscard]] Result<> move(Content content, int folder, const char* name) const;
+  /// replaced: that is an error. `metadata` and `xattrs` are what it was finished with.
+  Result<> move(Content content, int folder, const char* name, const FileMetadata& metadata,
+                std::span<const Xattr> xattrs);
 
   /// What it could not set on files of its.
   [[nodiscard]] const MetadataSetter& metadata() const { return metadata_; }

@@ -1,6 +1,8 @@
 #include "image/tar_reader.h"
 
 #include <cerrno>
+#include <string>
+#include <utility>
 
 namespace lambdo::image {
 
@@ -19,7 +21,7 @@ Result<> TarReader::open() {
 
 la_ssize_t TarReader::give(archive* handle, void* self, const void** data) {
   auto* reader = static_cast<TarReader*>(self);
-  auto next = reader->stream_->next();
+  auto next = reader->next_bytes();
   if (!next) {
     // Our own error is what is reported; libarchive only has to stop.
     ::archive_set_error(handle, EIO, "no more input");
@@ -30,6 +32,17 @@ la_ssize_t TarReader::give(archive* handle, void* self, const void** data) {
   return static_cast<la_ssize_t>(next->size());
 }
 
+Result<std::span<const std::byte>> TarReader::next_bytes() {
+  // What comes in one piece may hold many headers: only whole pieces count.
+  if (in_header_ && header_bytes_ > kMaxHeaderBytes) {
+    return fail(Code::image_too_large, "an entry's header of over " + std::to_string(kMaxHeaderBytes) +
+                                           " bytes, pax records included");
+  }
+  const auto bytes = TRY(stream_->next());
+  if (in_header_) header_bytes_ += bytes.size();
+  return bytes;
+}
+
 Error TarReader::failed() const {
   if (stream_error_) return *stream_error_;
   const char* text = ::archive_error_string(archive_.get());
@@ -38,10 +51,18 @@ Error TarReader::failed() const {
 }
 
 Result<archive_entry*> TarReader::next() {
+  // What nobody has read of the last content is none of the header's bytes.
+  if (std::exchange(in_content_, false) && ::archive_read_data_skip(archive_.get()) < ARCHIVE_WARN) {
+    return std::unexpected(failed());
+  }
   archive_entry* entry = nullptr;
+  in_header_ = true;
+  header_bytes_ = 0;
   const int status = ::archive_read_next_header(archive_.get(), &entry);
+  in_header_ = false;
+  in_content_ = status == ARCHIVE_OK || status == ARCHIVE_WARN;
   // ARCHIVE_WARN: a name that is not in the locale's encoding. It is there all the same, as bytes.
-  if (status == ARCHIVE_OK || status == ARCHIVE_WARN) return entry;
+  if (in_content_) return entry;
   if (status == ARCHIVE_EOF && !stream_error_) return nullptr;
   return std::unexpected(failed());
 }

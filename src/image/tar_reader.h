@@ -25,7 +25,8 @@ class TarReader {
   TarReader& operator=(const TarReader&) = delete;
 
   Result<> open();
-  /// The next entry's header, valid until the next call; null at the archive's end.
+  /// The next entry's header, valid until the next call; null at the archive's end. image_too_large: one of
+  /// over kMaxHeaderBytes.
   Result<archive_entry*> next();
 
   struct Block {
@@ -35,16 +36,24 @@ class TarReader {
   /// The next piece of the entry's content, valid until the next call; nullopt at its end.
   Result<std::optional<Block>> read();
 
+  /// With all that belongs to it, such as pax records and the map of a sparse file, whose pieces take
+  /// libarchive twenty times the memory that they have in the archive.
+  static constexpr size_t kMaxHeaderBytes = 1 << 20;
+
  private:
   struct Free {
     void operator()(archive* handle) const { ::archive_read_free(handle); }
   };
 
   static la_ssize_t give(archive* handle, void* self, const void** data);
+  Result<std::span<const std::byte>> next_bytes();
   Error failed() const;
 
   LayerStream* stream_;
   std::optional<Error> stream_error_;
+  bool in_header_ = false;
+  bool in_content_ = false;
+  size_t header_bytes_ = 0;  ///< that have come since the last content's end
   std::unique_ptr<archive, Free> archive_;
 };
 

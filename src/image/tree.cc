@@ -13,6 +13,9 @@ namespace {
 
 constexpr size_t kMaxSymlinks = 40;  // as many as Linux follows in one path
 constexpr size_t kEntriesPerLook = 256;
+// With its places in the table of nodes, of which at least three eighths are taken, and in the list of free
+// ones.
+constexpr size_t kNodeBytes = sizeof(Tree::Node) + 4 * sizeof(Tree::NodeId);
 
 std::unexpected<Error> invalid(std::string message) {
   return fail(Code::layer_invalid, std::move(message));
@@ -39,7 +42,8 @@ uint32_t type_bits(EntryKind kind) {
 
 }  // namespace
 
-Tree::Tree(const TreeLimits& limits) : limits_(limits) {
+Tree::Tree(const TreeLimits& limits, std::shared_ptr<MetadataBudget> budget)
+    : limits_(limits), budget_(budget ? std::move(budget) : std::make_shared<MetadataBudget>()) {
   xattrs_.emplace_back();
   inodes_.push_back({.links = 1});
   nodes_.push_back({.inode = 0});
@@ -62,7 +66,7 @@ Result<> Tree::apply_entry(const Entry& entry) {
   if (entry.kind == EntryKind::whiteout || entry.kind == EntryKind::opaque) return white_out(entry);
   if (!entry.path.empty()) return place(entry);
   if (entry.kind != EntryKind::folder) return invalid("the root is no folder");
-  fill_in(inodes_[nodes_[kRoot].inode], entry);
+  TRY(fill_in(inodes_[nodes_[kRoot].inode], entry));
   touch(kRoot);
   return {};
 }
@@ -71,17 +75,19 @@ Result<> Tree::place(const Entry& entry) {
   const auto [folder_path, name] = split_path(entry.path);
   const NodeId folder = TRY(folder_of(folder_path));
   const NodeId there = child(folder, name);
+  std::string_view kept;
   if (there != kNone) {
     if (entry.kind == EntryKind::folder && inode_of(there).is_folder()) {
-      fill_in(inodes_[nodes_[there].inode], entry);
+      TRY(fill_in(inodes_[nodes_[there].inode], entry));
       touch(there);
       return {};
     }
+    kept = nodes_[there].name;
     remove(there);
   }
   if (entry.kind == EntryKind::hard_link) return link(entry, folder, name);
   const InodeId inode = TRY(new_inode(entry));
-  touch(TRY(add(folder, name, inode)));
+  touch(TRY(add(folder, name, inode, kept)));
   return {};
 }
 
@@ -118,17 +124,18 @@ Result<> Tree::white_out(const Entry& entry) {
 Result<Tree::InodeId> Tree::new_inode(const Entry& entry) {
   InodeId id = static_cast<InodeId>(inodes_.size());
   if (free_inodes_.empty()) {
+    TRY(budget_->take(sizeof(Inode)));
     inodes_.emplace_back();
   } else {
     id = free_inodes_.back();
     free_inodes_.pop_back();
     inodes_[id] = Inode();
   }
-  fill_in(inodes_[id], entry);
+  TRY(fill_in(inodes_[id], entry));
   return id;
 }
 
-void Tree::fill_in(Inode& inode, const Entry& entry) {
+Result<> Tree::fill_in(Inode& inode, const Entry& entry) {
   inode.mode = type_bits(entry.kind) | entry.metadata.mode;
   // Symlinks have no permissions; archives say one thing or another.
   if (inode.is_symlink()) inode.mode = S_IFLNK | 0777;
@@ -140,14 +147,31 @@ void Tree::fill_in(Inode& inode, const Entry& entry) {
   inode.content = entry.content;
   inode.major = entry.major;
   inode.minor = entry.minor;
-  if (!entry.target.empty()) inode.target = strings_.keep(entry.target);
-  inode.xattrs = 0;
-  if (entry.xattrs.empty()) return;
-  inode.xattrs = static_cast<uint32_t>(xattrs_.size());
-  auto& kept = xattrs_.emplace_back();
-  for (const Xattr& xattr : entry.xattrs) {
-    kept.push_back({.name = strings_.keep(xattr.name), .value = strings_.keep(xattr.value)});
+  if (!entry.target.empty()) inode.target = TRY(keep(entry.target));
+  inode.xattrs = TRY(keep_xattrs(entry.xattrs, inode.xattrs));
+  return {};
+}
+
+Result<std::string_view> Tree::keep(std::string_view text) {
+  TRY(budget_->take(text.size() + 1));
+  return strings_.keep(text);
+}
+
+/// Lists are kept as long as the tree: a folder that every layer has again with the same ones needs no new
+/// one.
+Result<uint32_t> Tree::keep_xattrs(std::span<const Xattr> xattrs, uint32_t before) {
+  if (xattrs.empty()) return 0;
+  const auto last = static_cast<uint32_t>(xattrs_.size() - 1);
+  for (const uint32_t there : {before, last}) {
+    if (std::ranges::equal(xattrs_[there], xattrs)) return there;
   }
+  std::vector<Xattr> kept;
+  TRY(budget_->take(sizeof kept + xattrs.size_bytes()));
+  kept.reserve(xattrs.size());
+  for (const Xattr& xattr : xattrs)
+    kept.push_back({.name = TRY(keep(xattr.name)), .value = TRY(keep(xattr.value))});
+  xattrs_.push_back(std::move(kept));
+  return last + 1;
 }
 
 Tree::NodeId Tree::child(NodeId folder, std::string_view name) const {
@@ -227,7 +251,7 @@ Result<Tree::NodeId> Tree::folder_of(std::string_view path) {
   return last_folder_;
 }
 
-Result<Tree::NodeId> Tree::add(NodeId folder, std::string_view name, InodeId inode) {
+Result<Tree::NodeId> Tree::add(NodeId folder, std::string_view name, InodeId inode, std::string_view kept) {
   if (size() > limits_.entries) {
     return fail(Code::image_too_large, "more than " + std::to_string(limits_.entries) + " files and folders");
   }
@@ -237,15 +261,17 @@ Result<Tree::NodeId> Tree::add(NodeId folder, std::string_view name, InodeId ino
   if (path_bytes > limits_.path_bytes) {
     return fail(Code::image_too_large, "a path of over " + std::to_string(limits_.path_bytes) + " bytes");
   }
+  if (kept.empty()) kept = TRY(keep(name));
   NodeId id = static_cast<NodeId>(nodes_.size());
   if (free_nodes_.empty()) {
+    TRY(budget_->take(kNodeBytes));
     nodes_.emplace_back();
   } else {
     id = free_nodes_.back();
     free_nodes_.pop_back();
   }
   const NodeId sibling = nodes_[folder].first_child;
-  nodes_[id] = {.name = strings_.keep(name), .parent = folder, .inode = inode, .next = sibling};
+  nodes_[id] = {.name = kept, .parent = folder, .inode = inode, .next = sibling};
   if (sibling != kNone) nodes_[sibling].previous = id;
   nodes_[folder].first_child = id;
   ++inodes_[inode].links;

@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <deque>
+#include <memory>
 #include <span>
 #include <string>
 #include <string_view>
@@ -13,6 +14,7 @@
 
 #include "base/error.h"
 #include "image/layer.h"
+#include "image/metadata_budget.h"
 #include "image/node_table.h"
 #include "image/sip_hash.h"
 #include "image/spool.h"
@@ -69,7 +71,8 @@ class Tree {
     uint32_t layer = 0;  ///< the last one that touched it or something in it
   };
 
-  explicit Tree(const TreeLimits& limits);
+  /// `budget` is that of all of the image's layers; null: the tree has one of its own.
+  explicit Tree(const TreeLimits& limits, std::shared_ptr<MetadataBudget> budget = nullptr);
   Tree() : Tree(TreeLimits()) {}
   Tree(Tree&&) noexcept = default;
   Tree& operator=(Tree&&) noexcept = default;
@@ -125,9 +128,12 @@ class Tree {
   Result<> link(const Entry& entry, NodeId folder, std::string_view name);
   Result<> white_out(const Entry& entry);
   Result<InodeId> new_inode(const Entry& entry);
-  void fill_in(Inode& inode, const Entry& entry);
+  Result<> fill_in(Inode& inode, const Entry& entry);
+  Result<std::string_view> keep(std::string_view text);
+  Result<uint32_t> keep_xattrs(std::span<const Xattr> xattrs, uint32_t before);
 
-  Result<NodeId> add(NodeId folder, std::string_view name, InodeId inode);
+  /// `kept`: the name as the tree has it already, or nothing.
+  Result<NodeId> add(NodeId folder, std::string_view name, InodeId inode, std::string_view kept = {});
   void remove(NodeId id);
   void remove_lower(NodeId id);
   void remove_lower_children(NodeId folder);
@@ -139,6 +145,7 @@ class Tree {
   [[nodiscard]] uint32_t hash_of(NodeId id) const { return hash_of(nodes_[id].parent, nodes_[id].name); }
 
   TreeLimits limits_;
+  std::shared_ptr<MetadataBudget> budget_;
   StringArena strings_;
   std::deque<Node> nodes_;
   std::deque<Inode> inodes_;

@@ -27,11 +27,12 @@ LayerLimits layer_limits(const ImageLimits& limits) {
 }
 
 Result<Layer> read_blob_as_layer(Store& store, const Descriptor& blob, const Digest& diff_id, Spool& spool,
-                                 const ImageLimits& limits, const std::atomic<bool>& stop) {
+                                 const ImageLimits& limits, MetadataBudget& budget,
+                                 const std::atomic<bool>& stop) {
   const Fd fd = TRY(store.open_blob(blob));
   auto layer =
       read_layer({.read = read_blob_from(fd.get()), .media_type = blob.media_type, .diff_id = diff_id}, spool,
-                 layer_limits(limits), stop);
+                 layer_limits(limits), stop, &budget);
   if (!layer && may_be_damage(layer.error().code)) TRY(store.verify_blob(blob, &stop));
   if (!layer) return std::unexpected(std::move(layer).error().with_context("layer " + blob.digest.text()));
   return layer;
@@ -39,9 +40,18 @@ Result<Layer> read_blob_as_layer(Store& store, const Descriptor& blob, const Dig
 
 }  // namespace
 
-Unpacking::Unpacking(reactor::BlockingPool& pool, Store& store, Seats& seats, size_t layers,
-                     const ImageLimits& limits, Progress* progress)
-    : pool_(&pool), store_(&store), seats_(&seats), limits_(limits), progress_(progress), layers_(layers) {}
+Unpacking::Unpacking(reactor::Reactor& reactor, reactor::BlockingPool& pool, Store& store, Seats& seats,
+                     size_t layers, const ImageLimits& limits, Progress* progress)
+    : pool_(&pool),
+      store_(&store),
+      seats_(&seats),
+      limits_(limits),
+      progress_(progress),
+      budget_(std::make_shared<MetadataBudget>(
+          MetadataBudget::Limits{.entries = limits.max_entries, .bytes = limits.max_metadata_bytes})),
+      tree_(TreeLimits{.entries = limits.max_entries}, budget_),
+      layers_(layers),
+      moved_on_(reactor) {}
 
 Unpacking::~Unpacking() {
   CHECK(!folder_ && !spool_);
@@ -61,6 +71,8 @@ Task<Result<>> Unpacking::begin() {
 Task<Result<>> Unpacking::add(size_t index, const Descriptor& blob, const Digest& diff_id,
                               CancelToken token) {
   CHECK(index < layers_.size() && !layers_[index]);
+  // Before it has a seat: one of the layers below may need it.
+  while (index >= next_ + kReadAhead) CO_TRY(co_await moved_on_.wait(token));
   {
     const auto seat = CO_TRY(co_await seats_->take(token));
     if (progress_ != nullptr) progress_->layer(index, LayerPhase::unpacking, 0, 0);
@@ -79,7 +91,7 @@ Task<Result<>> Unpacking::add(size_t index, const Descriptor& blob, const Digest
 Task<Result<Layer>> Unpacking::read(const Descriptor& blob, const Digest& diff_id, CancelToken token) {
   const StopFlag stop(token);
   co_return co_await pool_->run(
-      [&] { return read_blob_as_layer(*store_, blob, diff_id, *spool_, limits_, stop.flag()); });
+      [&] { return read_blob_as_layer(*store_, blob, diff_id, *spool_, limits_, *budget_, stop.flag()); });
 }
 
 /// Lays what is there over the tree, in order. Whoever brings the layer that others wait for does it for
@@ -89,13 +101,15 @@ Task<Result<>> Unpacking::apply_ready(CancelToken token) {
   applying_ = true;
   const StopFlag stop(token);
   Result<> applied;
-  while (applied && next_ < layers_.size() && layers_[next_]) {
+  while (next_ < layers_.size() && layers_[next_]) {
     applied = co_await pool_->run([&]() -> Result<> {
       TRY(tree_.apply(*layers_[next_], stop.flag()));
       layers_[next_].reset();
       return {};
     });
-    if (applied) ++next_;
+    if (!applied) break;
+    ++next_;
+    moved_on_.notify_all();
   }
   applying_ = false;
   // The tree is of no use then, and whoever did it tells why.

@@ -11,6 +11,7 @@
 #include "image/image_limits.h"
 #include "image/initramfs.h"
 #include "image/layer.h"
+#include "image/metadata_budget.h"
 #include "image/progress.h"
 #include "image/rootfs.h"
 #include "image/spool.h"
@@ -20,6 +21,8 @@
 #include "image/turns.h"
 #include "reactor/blocking_pool.h"
 #include "reactor/cancel.h"
+#include "reactor/event.h"
+#include "reactor/reactor.h"
 #include "reactor/task.h"
 
 namespace lambdo::image {
@@ -28,9 +31,10 @@ using reactor::CancelToken;
 using reactor::Task;
 
 /// One image on its way from blobs in the store to a root file system or a boot archive. Its layers are read
-/// in any order and at the same time, and laid over each other as soon as all below are there.
+/// in any order and at the same time, and laid over each other as soon as all below are there. What is known
+/// of them in memory has one budget, and none is read that is far above the lowest that is missing.
 ///
-///   Unpacking unpacking(pool, store, seats, layers, limits, progress);
+///   Unpacking unpacking(reactor, pool, store, seats, layers, limits, progress);
 ///   CO_TRY(co_await unpacking.begin());
 ///   ... add() for every layer ...
 ///   auto path = co_await unpacking.make_rootfs(digest, token);
@@ -38,8 +42,8 @@ using reactor::Task;
 class Unpacking {
  public:
   /// All outlive it; `progress` may be null. `seats` bounds the layers that are read at once.
-  Unpacking(reactor::BlockingPool& pool, Store& store, Seats& seats, size_t layers, const ImageLimits& limits,
-            Progress* progress);
+  Unpacking(reactor::Reactor& reactor, reactor::BlockingPool& pool, Store& store, Seats& seats, size_t layers,
+            const ImageLimits& limits, Progress* progress);
   /// `end` must have returned where `begin` was called.
   ~Unpacking();
   Unpacking(const Unpacking&) = delete;
@@ -47,7 +51,8 @@ class Unpacking {
 
   Task<Result<>> begin();
   /// Reads the layer's blob, which is in the store. Once for each index, from 0 on the lowest. Where the blob
-  /// turns out to be damaged: store_invalid, it is moved away, and `add` may be called for it again.
+  /// turns out to be damaged: store_invalid, it is moved away, and `add` may be called for it again. Waits
+  /// until the layer is among the kReadAhead lowest that are not in the tree.
   Task<Result<>> add(size_t index, const Descriptor& blob, const Digest& diff_id, CancelToken token);
   /// After all layers. Only one of the two, once.
   Task<Result<std::string>> make_rootfs(const Digest& manifest, CancelToken token);
@@ -55,6 +60,8 @@ class Unpacking {
                                            const InitramfsOptions& options, CancelToken token);
   /// Removes what is temporary, whatever happened before.
   Task<> end();
+
+  static constexpr size_t kReadAhead = 8;
 
  private:
   Task<Result<Layer>> read(const Descriptor& blob, const Digest& diff_id, CancelToken token);
@@ -68,11 +75,13 @@ class Unpacking {
   Progress* progress_;
   std::optional<TemporaryFolder> folder_;
   std::unique_ptr<Spool> spool_;
+  std::shared_ptr<MetadataBudget> budget_;
   Tree tree_;
   std::vector<std::optional<Layer>> layers_;  ///< read, but not yet in the tree
   size_t next_ = 0;                           ///< the lowest that is not in the tree
   bool applying_ = false;
   bool broken_ = false;
+  reactor::Event moved_on_;  ///< next_ grew
   uint64_t unpacked_bytes_ = 0;
 };
 

@@ -15,9 +15,9 @@ constexpr size_t kMaxLayers = 512;
 constexpr size_t kMaxEntries = 1024;
 constexpr size_t kMaxMediaTypeLength = 256;
 
-constexpr std::array kLayerTypes = {media_type::kOciLayer, media_type::kOciLayerGzip,
-                                    media_type::kOciLayerZstd, media_type::kDockerLayer,
-                                    media_type::kDockerLayerGzip};
+constexpr std::array kLayerTypes = {media_type::kOciLayer,        media_type::kOciLayerGzip,
+                                    media_type::kOciLayerZstd,    media_type::kDockerLayer,
+                                    media_type::kDockerLayerGzip, media_type::kDockerLayerZstd};
 
 bool is_manifest(std::string_view type) {
   return type == media_type::kOciManifest || type == media_type::kDockerManifest;

@@ -26,6 +26,7 @@ inline constexpr std::string_view kDockerIndex = "application/vnd.docker.distrib
 inline constexpr std::string_view kDockerConfig = "application/vnd.docker.container.image.v1+json";
 inline constexpr std::string_view kDockerLayer = "application/vnd.docker.image.rootfs.diff.tar";
 inline constexpr std::string_view kDockerLayerGzip = "application/vnd.docker.image.rootfs.diff.tar.gzip";
+inline constexpr std::string_view kDockerLayerZstd = "application/vnd.docker.image.rootfs.diff.tar.zstd";
 }  // namespace media_type
 
 /// As an index names the machine that a variant of an image is for.

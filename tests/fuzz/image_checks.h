@@ -22,12 +22,8 @@
 namespace lambdo::image::testing {
 
 inline const std::atomic<bool> kNeverStops = false;
-constexpr LayerLimits kLimits = {.unpacked_bytes = 4 << 20,
-                                 .file_bytes = 1 << 20,
-                                 .entries = 500,
-                                 .xattrs = 4,
-                                 .xattr_bytes = 1000,
-                                 .metadata_bytes = 1 << 20};
+constexpr LayerLimits kLimits = {
+    .unpacked_bytes = 4 << 20, .file_bytes = 1 << 20, .xattrs = 4, .xattr_bytes = 1000};
 
 /// A folder in memory for one input, with a spool.
 struct Place {
@@ -46,8 +42,9 @@ inline Result<Layer> read(std::string_view blob, size_t piece_bytes, std::string
     blob.remove_prefix(count);
     return count;
   };
+  MetadataBudget budget({.entries = 500, .bytes = 1 << 20});
   return read_layer({.read = give, .media_type = std::string(media_type), .diff_id = {}}, spool, kLimits,
-                    kNeverStops);
+                    kNeverStops, &budget);
 }
 
 /// That the tree is one: each name once, found where it says it is, with as many links as names.

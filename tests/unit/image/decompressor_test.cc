@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <unistd.h>
+#include <zstd.h>
 
 #include <random>
 
@@ -48,6 +49,25 @@ std::string compressed(LayerCompression compression, std::string_view content) {
   return compression == LayerCompression::zstd ? zstd(content) : std::string(content);
 }
 
+/// As `zstd --long=LOG` and `zstd --ultra -LEVEL` write what comes through a pipe: how much it is nobody
+/// knows.
+std::string zstd_stream(std::string_view content, int window_log, int level = 1) {
+  ZSTD_CCtx* context = ::ZSTD_createCCtx();
+  ::ZSTD_CCtx_setParameter(context, ZSTD_c_compressionLevel, level);
+  if (window_log != 0) {
+    ::ZSTD_CCtx_setParameter(context, ZSTD_c_windowLog, window_log);
+    ::ZSTD_CCtx_setParameter(context, ZSTD_c_enableLongDistanceMatching, 1);
+  }
+  std::string result(::ZSTD_compressBound(content.size()), '\0');
+  ZSTD_outBuffer out = {.dst = result.data(), .size = result.size(), .pos = 0};
+  ZSTD_inBuffer in = {.src = content.data(), .size = content.size(), .pos = 0};
+  REQUIRE(::ZSTD_compressStream2(context, &out, &in, ZSTD_e_continue) <= ZSTD_BLOCKSIZE_MAX);
+  while (::ZSTD_compressStream2(context, &out, &in, ZSTD_e_end) != 0) REQUIRE(out.pos < out.size);
+  ::ZSTD_freeCCtx(context);
+  result.resize(out.pos);
+  return result;
+}
+
 constexpr LayerCompression kAll[] = {LayerCompression::none, LayerCompression::gzip, LayerCompression::zstd};
 
 }  // namespace
@@ -82,6 +102,23 @@ TEST_CASE("several gzip members or zstd frames are one content, and zeros may fo
   // A skippable frame before the content (RFC 8878, 3.1.2), as some builders put their index there.
   const std::string skippable("\x50\x2a\x4d\x18\x03\0\0\0abc", 11);
   CHECK(decompress(LayerCompression::zstd, skippable + zstd(content), 3, 1 << 16) == content);
+}
+
+TEST_CASE("zstd data that needs more than 32 MiB of memory to be read is refused with a remedy") {
+  const std::string content = sample(3 << 20);
+  const auto read = [&](int window_log, int level = 1) {
+    return decompress(LayerCompression::zstd, zstd_stream(content, window_log, level), 64 << 10, 1 << 16);
+  };
+  CHECK(read(0, 19) == content);
+  // What BuildKit and Podman make at their two highest levels.
+  CHECK(read(24) == content);
+  CHECK(read(25) == content);
+  for (const auto& refused : {read(26), read(27), read(0, 22)}) {
+    REQUIRE_FALSE(refused);
+    CHECK(refused.error().code == Code::image_too_large);
+    CHECK_MESSAGE(refused.error().message.contains("over 32 MiB"), refused.error().message);
+    CHECK(refused.error().message.contains("compress it anew"));
+  }
 }
 
 TEST_CASE("compressed data that ends early is refused, wherever it ends") {
@@ -137,6 +174,7 @@ TEST_CASE("media types say how a layer is compressed") {
   CHECK(layer_compression(types::kOciLayerGzip) == LayerCompression::gzip);
   CHECK(layer_compression(types::kDockerLayerGzip) == LayerCompression::gzip);
   CHECK(layer_compression(types::kOciLayerZstd) == LayerCompression::zstd);
+  CHECK(layer_compression(types::kDockerLayerZstd) == LayerCompression::zstd);
   CHECK(layer_compression(types::kOciConfig).error().code == Code::media_type_unsupported);
   CHECK(layer_compression("").error().code == Code::media_type_unsupported);
 }

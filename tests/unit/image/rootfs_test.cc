@@ -1,12 +1,15 @@
 #include "image/rootfs.h"
 
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/syscalls.h"
+#include "image/initramfs.h"
 #include "image_fixture.h"
 #include "test.h"
 
@@ -51,16 +54,24 @@ std::string line_of(const Description& description, const std::string& path) {
   return found == description.end() ? "nothing" : found->second;
 }
 
-/// Runs `work` in a child process without privileges; its status.
-template <typename Work>
-int as_nobody(Work work) {
+bool become_nobody() {
+  constexpr uid_t kNobody = 65534;
+  return ::setgid(kNobody) == 0 && ::setuid(kNobody) == 0;
+}
+
+/// As a server that was started by root is.
+bool give_up_capabilities() {
+  __user_cap_header_struct header{.version = _LINUX_CAPABILITY_VERSION_3, .pid = 0};
+  __user_cap_data_struct sets[_LINUX_CAPABILITY_U32S_3] = {};
+  return ::syscall(SYS_capset, &header, sets) == 0;
+}
+
+/// Runs `work` in a child process that has given up its privileges; its status.
+template <typename Drop, typename Work>
+int without_privileges(Drop drop, Work work) {
   const pid_t child = ::fork();
   REQUIRE(child >= 0);
-  if (child == 0) {
-    constexpr uid_t kNobody = 65534;
-    const bool dropped = ::setgid(kNobody) == 0 && ::setuid(kNobody) == 0;
-    ::_exit(dropped ? work() : 100);
-  }
+  if (child == 0) ::_exit(drop() ? work() : 100);
   int status = 0;
   REQUIRE(::waitpid(child, &status, 0) == child);
   return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
@@ -169,6 +180,87 @@ TEST_CASE("a folder of mode 0 gets its content first") {
   CHECK(line_of(found, "shut/in/file") != "nothing");
 }
 
+TEST_CASE("an image is unpacked only where nothing is") {
+  struct Leftover {
+    const char* name;
+    const char* line;
+  };
+  for (const Leftover& leftover : {Leftover{"file", "echo foreign > rootfs/file"},
+                                   {"other", "echo foreign > rootfs/other"},
+                                   {"folder", "mkdir rootfs/folder && echo foreign > rootfs/folder/file"},
+                                   {"folder", "ln -s ../outside rootfs/folder"},
+                                   {".hidden", "mkfifo rootfs/.hidden"}}) {
+    CAPTURE(leftover.line);
+    Workshop workshop;
+    const std::string there = "cd " + workshop.path() + " && ";
+    REQUIRE(run({"sh", "-c", there + "mkdir rootfs outside && " + leftover.line}) == 0);
+    const Description before = describe(workshop.path() + "/rootfs");
+    const auto tree = workshop.merge({tar({file("file"), folder("folder"), file("folder/file")})});
+    REQUIRE(tree);
+    const auto target = sys::open(workshop.path() + "/rootfs", O_RDONLY | O_DIRECTORY);
+    const auto report = write_rootfs(*tree, workshop.spool(), target->get(), workshop.stop);
+    REQUIRE_FALSE(report);
+    CHECK(report.error().code == Code::store_invalid);
+    CHECK_MESSAGE(report.error().message.contains("'" + std::string(leftover.name) + "'"),
+                  report.error().message);
+    CHECK(difference(describe(workshop.path() + "/rootfs"), before) == "");
+    CHECK(sys::list_directory(workshop.path() + "/outside").value().empty());
+  }
+}
+
+TEST_CASE("files that nobody may read are read without privileges, and have their modes in the end") {
+  if (!is_root()) {
+    MESSAGE("SKIPPED: needs root, to have something to give up");
+    return;
+  }
+  const std::string place = "/tmp/lambdo-image-modes-" + std::to_string(::getpid());
+  std::vector<TarEntry> entries;
+  for (const uint32_t mode : {0000U, 0200U, 0111U, 0004U, 0400U, 0444U, 0640U, 04711U, 07777U})
+    entries.push_back(file(std::to_string(mode), "content of " + std::to_string(mode), mode));
+  const std::string archive = tar(entries);
+  const auto work = [&] {
+    const std::atomic<bool> stop = false;
+    const auto spool = Spool::create(place + "/spool");
+    if (!spool) return 1;
+    const auto layer = read_layer({.read = read_blob(archive),
+                                   .media_type = std::string(registry::media_type::kOciLayer),
+                                   .diff_id = {}},
+                                  **spool, {}, stop);
+    Tree tree;
+    if (!layer || !tree.apply(*layer, stop)) return 2;
+    for (const TarEntry& entry : entries) {
+      if (tree.read(**spool, tree.find(entry.name), 100) != entry.content) return 3;
+    }
+    const auto initramfs = sys::open(place + "/initramfs", O_WRONLY | O_CREAT | O_EXCL, 0600);
+    if (!write_initramfs(tree, **spool, {}, initramfs->get(), stop)) return 4;
+    if (!sys::mkdir(place + "/rootfs", 0700)) return 5;
+    const auto target = sys::open(place + "/rootfs", O_RDONLY | O_DIRECTORY);
+    return write_rootfs(tree, **spool, target->get(), stop) ? 0 : 6;
+  };
+  for (const bool is_nobody : {true, false}) {
+    CAPTURE(is_nobody);
+    REQUIRE(sys::mkdir(place, 0777));
+    REQUIRE(::chmod(place.c_str(), 0777) == 0);
+    CHECK((is_nobody ? without_privileges(become_nobody, work)
+                     : without_privileges(give_up_capabilities, work)) == 0);
+    const Description found = describe(place + "/rootfs");
+    const std::string archived = sys::read_file(place + "/initramfs", 1 << 20).value();
+    for (const TarEntry& entry : entries) {
+      // All are root's: set-id bits are left out where that owner cannot be set.
+      const uint32_t mode = is_nobody ? entry.mode & 01777U : entry.mode;
+      char text[16];
+      std::snprintf(text, sizeof text, "- %04o ", mode);
+      CHECK_MESSAGE(line_of(found, entry.name).starts_with(text), line_of(found, entry.name));
+      CHECK(line_of(found, entry.name).contains(" @1500000000."));
+      CHECK(line_of(found, entry.name).contains(registry::Digest::of(entry.content).short_hex()));
+      std::snprintf(text, sizeof text, "%08x", S_IFREG | entry.mode);
+      CHECK(archived.contains(text));
+      CHECK(archived.contains(entry.content));
+    }
+    CHECK(remove_tree(place));
+  }
+}
+
 TEST_CASE("writing can be stopped, and never goes into a folder that has something") {
   Workshop workshop;
   const auto tree = workshop.merge({tar({file("a"), file("b")})});
@@ -198,7 +290,7 @@ TEST_CASE("without privileges all is the process's own, and nothing of it set-id
                                    {.name = "pipe", .type = '6'},
                                    {.name = "shut", .type = '5', .mode = 0},
                                    file("shut/file")});
-  const int status = as_nobody([&] {
+  const int status = without_privileges(become_nobody, [&] {
     const std::atomic<bool> stop = false;
     const auto spool = Spool::create(place + "/spool");
     if (!spool) return 1;

@@ -27,10 +27,12 @@ static Result<> write_initramfs(image::Store& store, const image::ImageLimits& l
   image::Spool::Limits spool_limits;
   spool_limits.bytes = limits.max_unpacked_bytes;
   const auto spool = TRY(image::Spool::create(folder.path() + "/spool", spool_limits));
-  image::Tree tree;
+  const auto budget = std::make_shared<image::MetadataBudget>(
+      image::MetadataBudget::Limits{.entries = limits.max_entries, .bytes = limits.max_metadata_bytes});
+  image::Tree tree({.entries = limits.max_entries}, budget);
   for (size_t i = 0; i < image.manifest.layers.size(); ++i) {
-    const image::Layer layer = TRY(image::read_stored_layer(store, image.manifest.layers[i],
-                                                            image.config.diff_ids[i], *spool, limits, stop));
+    const image::Layer layer = TRY(image::read_stored_layer(
+        store, image.manifest.layers[i], image.config.diff_ids[i], *spool, limits, *budget, stop));
     TRY(tree.apply(layer, stop));
   }
   const auto report = TRY(image::write_initramfs(tree, *spool, options, file.fd(), stop));

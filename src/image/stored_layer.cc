@@ -30,11 +30,12 @@ Error error_of_layer(Store& store, const Descriptor& blob, Error error, const st
 }
 
 Result<Layer> read_stored_layer(Store& store, const Descriptor& blob, const Digest& diff_id, Spool& spool,
-                                const ImageLimits& limits, const std::atomic<bool>& stop) {
+                                const ImageLimits& limits, MetadataBudget& budget,
+                                const std::atomic<bool>& stop) {
   const Fd fd = TRY(store.open_blob(blob));
   auto layer =
       read_layer({.read = read_blob_from(fd.get()), .media_type = blob.media_type, .diff_id = diff_id}, spool,
-                 layer_limits(limits), stop);
+                 layer_limits(limits), stop, &budget);
   if (!layer) return std::unexpected(error_of_layer(store, blob, std::move(layer).error(), stop));
   return layer;
 }

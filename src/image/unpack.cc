@@ -2,40 +2,30 @@
 
 #include <fcntl.h>
 
-#include <algorithm>
 #include <utility>
 
 #include "base/check.h"
+#include "base/log.h"
 #include "base/syscalls.h"
 #include "image/stop_flag.h"
+#include "image/stored_layer.h"
 
 namespace lambdo::image {
 
 namespace {
 
-/// What is wrong with a layer may be wrong with its blob in the store.
-bool may_be_damage(Code code) {
-  return code == Code::layer_invalid || code == Code::digest_mismatch ||
-         code == Code::media_type_unsupported || code == Code::path_escape;
+void tell(const RootfsReport& report) {
+  if (report.skipped_devices + report.skipped_owners + report.skipped_xattrs == 0) return;
+  log::info("Not all of an image could be unpacked as it is: the process or the file system may not",
+            {{"devices", report.skipped_devices},
+             {"owners", report.skipped_owners},
+             {"attributes", report.skipped_xattrs}});
 }
 
-LayerLimits layer_limits(const ImageLimits& limits) {
-  LayerLimits layer;
-  layer.unpacked_bytes = limits.max_unpacked_bytes;
-  layer.file_bytes = std::min(layer.file_bytes, limits.max_unpacked_bytes);
-  return layer;
-}
-
-Result<Layer> read_blob_as_layer(Store& store, const Descriptor& blob, const Digest& diff_id, Spool& spool,
-                                 const ImageLimits& limits, MetadataBudget& budget,
-                                 const std::atomic<bool>& stop) {
-  const Fd fd = TRY(store.open_blob(blob));
-  auto layer =
-      read_layer({.read = read_blob_from(fd.get()), .media_type = blob.media_type, .diff_id = diff_id}, spool,
-                 layer_limits(limits), stop, &budget);
-  if (!layer && may_be_damage(layer.error().code)) TRY(store.verify_blob(blob, &stop));
-  if (!layer) return std::unexpected(std::move(layer).error().with_context("layer " + blob.digest.text()));
-  return layer;
+void tell(const InitramfsReport& report) {
+  if (report.skipped_xattrs == 0) return;
+  log::info("An initramfs has no place for extended attributes; those of the image are not in it",
+            {{"attributes", report.skipped_xattrs}});
 }
 
 }  // namespace
@@ -91,7 +81,7 @@ Task<Result<>> Unpacking::add(size_t index, const Descriptor& blob, const Digest
 Task<Result<Layer>> Unpacking::read(const Descriptor& blob, const Digest& diff_id, CancelToken token) {
   const StopFlag stop(token);
   co_return co_await pool_->run(
-      [&] { return read_blob_as_layer(*store_, blob, diff_id, *spool_, limits_, *budget_, stop.flag()); });
+      [&] { return read_stored_layer(*store_, blob, diff_id, *spool_, limits_, *budget_, stop.flag()); });
 }
 
 /// Lays what is there over the tree, in order. Whoever brings the layer that others wait for does it for
@@ -128,6 +118,7 @@ Task<Result<std::string>> Unpacking::make_rootfs(const Digest& manifest, CancelT
     const uint64_t bytes = tree_.content_bytes();
     auto written = write_rootfs(tree_, *spool_, fd.get(), stop.flag());
     if (!written) return std::unexpected(std::move(written).error().with_context(store_->folder()));
+    tell(*written);
     spool_.reset();
     return store_->keep_rootfs(*std::exchange(folder_, {}), manifest, bytes);
   });
@@ -142,6 +133,7 @@ Task<Result<std::string>> Unpacking::make_initramfs(const Digest& manifest, std:
     auto file = TRY(store_->new_initramfs());
     auto written = write_initramfs(tree_, *spool_, options, file.fd(), stop.flag());
     if (!written) return std::unexpected(std::move(written).error().with_context(store_->folder()));
+    tell(*written);
     return store_->keep_initramfs(std::move(file), manifest, key);
   });
 }

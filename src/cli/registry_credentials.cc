@@ -35,10 +35,14 @@ CredentialsByHost find_credentials(const Config& config, int64_t limit_ms) {
   const long long end_ns = sys::monotonic_ns() + limit_ms * 1'000'000;
   for (const std::string& host : hosts_to_ask(config)) {
     registry::ProgramLimits limits;
-    const long long left_ms = (end_ns - sys::monotonic_ns()) / 1'000'000;
-    limits.timeout_ms = std::clamp<int64_t>(left_ms, 0, limits.timeout_ms);
+    const int64_t left_ms = std::max<int64_t>((end_ns - sys::monotonic_ns()) / 1'000'000, 0);
+    limits.timeout_ms = std::min(left_ms, limits.timeout_ms);
     auto credential = registry::find_credential(folder, host, limits);
     if (!credential) {
+      if (credential.error().code == Code::timeout && limits.timeout_ms == left_ms) {
+        credential.error().message +=
+            "; all helpers together have " + std::to_string(limit_ms) + " ms at a start";
+      }
       log::warning("no credentials for a registry", {{"host", host}, {"error", credential.error().message}});
     }
     found[host] = credential ? *std::move(credential) : registry::Credential{};

@@ -84,7 +84,7 @@ TEST_CASE("a slow reader is not a slow server") {
   CHECK(rate.note(0, 1'000'000'000'000));
 }
 
-TEST_CASE("manifests, tokens, pings, refusals and redirects that drip end at their time limit") {
+TEST_CASE("manifests, tokens, pings and refusals that drip end at their time limit") {
   Shelf shelf;
   shelf.add_image("app", "1", "layer");
   const struct {

@@ -23,6 +23,8 @@ using registry::Reference;
 /// Waits for a lock of the store that may be another process's for long (Store::try_lock).
 Task<Result<FileLock>> wait_for_lock(reactor::Reactor& reactor, reactor::BlockingPool& pool, Store& store,
                                      std::string what, CancelToken token);
+/// Gives one back on the pool's threads: to unlock and to remove a file may take as long as the disk likes.
+Task<> release(reactor::BlockingPool& pool, FileLock lock);
 
 /// Brings blobs from registries into a store, each once, whoever wants it.
 class BlobFetcher {
@@ -39,7 +41,8 @@ class BlobFetcher {
   Task<Result<bool>> ensure(Reference reference, Descriptor blob, Told told, CancelToken token);
 
  private:
-  Task<Result<>> fetch(Reference reference, Descriptor blob, Told told, CancelToken token);
+  Task<Result<bool>> ensure_locked(Reference reference, const Descriptor& blob, Told told, CancelToken token);
+  Task<Result<>> fetch(Reference reference, const Descriptor& blob, Told told, CancelToken token);
   Task<bool> has(const Descriptor& blob);
 
   reactor::Reactor* reactor_;

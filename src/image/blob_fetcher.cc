@@ -63,7 +63,8 @@ BlobFetcher::BlobFetcher(reactor::Reactor& reactor, reactor::BlockingPool& pool,
       client_(&client),
       store_(&store),
       blobs_(reactor),
-      downloads_(reactor, max_downloads) {}
+      downloads_of_host_(reactor, max_downloads),
+      downloads_(reactor, kHosts * max_downloads) {}
 
 Task<bool> BlobFetcher::has(const Descriptor& blob) {
   co_return co_await pool_->run([&] { return store_->has_blob(blob); });
@@ -84,6 +85,7 @@ Task<Result<bool>> BlobFetcher::ensure(Reference reference, Descriptor blob, Tol
 Task<Result<bool>> BlobFetcher::ensure_locked(Reference reference, const Descriptor& blob, Told told,
                                               CancelToken token) {
   if (co_await has(blob)) co_return false;
+  const auto seat_of_host = CO_TRY(co_await downloads_of_host_.take(reference.host, token));
   const auto seat = CO_TRY(co_await downloads_.take(token));
   CO_TRY(co_await fetch(std::move(reference), blob, std::move(told), token));
   co_return true;

@@ -31,8 +31,11 @@ class BlobFetcher {
  public:
   /// Told how many bytes have come; on the reactor's thread.
   using Told = std::function<void(uint64_t done_bytes)>;
+  static constexpr size_t kHosts = 4;
 
-  /// All outlive it; no `ensure` may be running when it is destroyed.
+  /// `max_downloads` come at once from one host of references, and kHosts times as many in all: a registry
+  /// that is slow keeps nobody from another one. All outlive it; no `ensure` may be running when it is
+  /// destroyed.
   BlobFetcher(reactor::Reactor& reactor, reactor::BlockingPool& pool, registry::Client& client, Store& store,
               size_t max_downloads);
 
@@ -50,6 +53,7 @@ class BlobFetcher {
   registry::Client* client_;
   Store* store_;
   KeyedTurns blobs_;
+  KeyedTurns downloads_of_host_;
   Seats downloads_;
 };
 

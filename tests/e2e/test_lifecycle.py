@@ -98,6 +98,7 @@ def test_sigterm_lets_runs_finish_and_takes_no_new_ones(servers):
         kept_answer(kept)
     health = server.get("/health")
     assert (health.status, health.json()["status"], health.json()["running"]) == (503, "draining", 3), health
+    assert "3 runs may end first; the signal again gives up what is left" in server.log()
     for run in runs:
         response = run.wait().response
         assert response is not None, run.problem

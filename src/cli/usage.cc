@@ -155,7 +155,7 @@ std::string HelpFormatter::make_option_desc(const CLI::Option* option) const {
   if (!option->get_default_str().empty()) notes.push_back("default: " + option->get_default_str());
   for (const CLI::Option* other : option->get_needs()) notes.push_back("needs " + other->get_name());
   for (const CLI::Option* other : option->get_excludes()) notes.push_back("not with " + other->get_name());
-  const std::string description = option->get_description();
+  const std::string& description = option->get_description();
   return notes.empty() ? description : description + " (" + joined(notes) + ")";
 }
 

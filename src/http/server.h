@@ -92,10 +92,10 @@ class Server {
   /// Serves until `stop`, and returns when the last connection is closed.
   Task<> serve();
   /// Closes idle connections at once and lets running requests end until `deadline_ns` of CLOCK_MONOTONIC;
-  /// what runs then has its `client_gone` cancelled and its connection closed. As long as requests from before
-  /// run, new connections are still taken, for one answer each: who asks for the server's health learns that
-  /// it ends, and who asks for more is refused by the handler. Returns when nothing is left. May be called
-  /// again meanwhile, for an earlier deadline.
+  /// what runs then has its `client_gone` cancelled and its connection closed. As long as requests from
+  /// before run, new connections are still taken, for one answer each: who asks for the server's health
+  /// learns that it ends, and who asks for more is refused by the handler. Returns when nothing is left. May
+  /// be called again meanwhile, for an earlier deadline.
   Task<> stop(int64_t deadline_ns);
 
   [[nodiscard]] ServerStatistics statistics() const;

@@ -229,7 +229,9 @@ Result<std::string> read_config_file(const std::string& path) {
 }
 
 Result<Config> load_config(const std::string& path) {
-  return parse_config(TRY(read_config_file(path)), path);
+  auto text = read_config_file(path);
+  if (!text) return std::unexpected(std::move(text).error().with_context("--config"));
+  return parse_config(*text, path);
 }
 
 Result<AgentConfig> load_agent_config(const std::string& path) {

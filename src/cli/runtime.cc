@@ -137,9 +137,9 @@ reactor::Task<Result<>> Runtime::start_images() {
   co_return Result<>{};
 }
 
-reactor::Task<Result<>> Runtime::language_ready(size_t language) {
+reactor::Task<Result<>> Runtime::language_ready(size_t language, reactor::CancelToken token) {
   if (!images_) co_return Result<>{};
-  co_return co_await images_->first_attempt(language, {});
+  co_return co_await images_->first_attempt(language, token);
 }
 
 reactor::Task<> Runtime::stop() {

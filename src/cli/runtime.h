@@ -49,7 +49,7 @@ class Runtime {
   reactor::Task<> stop();
 
   /// Waits until it is known whether this language's guests can be started.
-  reactor::Task<Result<>> language_ready(size_t language);
+  reactor::Task<Result<>> language_ready(size_t language, reactor::CancelToken token);
 
   /// Both after `start`.
   [[nodiscard]] engine::Runner& runner() { return *runner_; }

@@ -57,7 +57,8 @@ struct Language {
 struct LanguageState {
   enum class Phase {
     waiting,    ///< nothing has happened yet
-    fetching,   ///< the image's layers come
+    fetching,   ///< the image's layers come from a registry
+    importing,  ///< they are copied from a layout or an archive of this machine
     unpacking,  ///< they are made into what guests run from
     failed,     ///< the last attempt failed; another one follows
     ready       ///< guests can be started

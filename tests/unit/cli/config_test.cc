@@ -441,7 +441,8 @@ TEST_CASE("the examples of docs/configuration.md are free of problems") {
 TEST_CASE("a file that cannot be read is named") {
   const Error error = load_config("/nonexistent/c.yaml").error();
   CHECK_EQ(error.code, Code::not_found);
-  CHECK_EQ(error.message, "open /nonexistent/c.yaml: No such file or directory; name an existing file");
+  CHECK_EQ(error.message,
+           "--config: open /nonexistent/c.yaml: No such file or directory; name an existing file");
 }
 
 }  // namespace lambdo::cli

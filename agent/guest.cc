@@ -10,6 +10,7 @@
 
 #include "agent/front.h"
 #include "agent/guest_setup.h"
+#include "agent/name_files.h"
 #include "agent/options.h"
 #include "agent/registration.h"
 #include "agent/rpc_server.h"
@@ -79,6 +80,7 @@ static Result<> set_up_machine(const std::string& folder, const Options& options
   TRY(sys::raise_loopback());
   TRY(limit_descriptors());
   TRY(set_environment(options.environment));
+  prepare_name_files({});
   // It holds the token.
   TRY(remove_folder(folder));
   return make_root_read_only();

@@ -149,6 +149,18 @@ int GuestProcess::wait() {
   return status;
 }
 
+void GuestProcess::add_interface(const std::string& name, const std::string& mac) {
+  // bubblewrap stays outside; its one child is the agent.
+  const std::string pid = std::to_string(pid_);
+  const std::string children = sys::read_file("/proc/" + pid + "/task/" + pid + "/children").value();
+  pid_t maker = -1;
+  CHECK(run({"nsenter", "--net=/proc/" + children.substr(0, children.find(' ')) + "/ns/net", "ip", "link",
+             "add", name, "address", mac, "type", "veth", "peer", "name", name + "-peer"},
+            tree_ + "/console", maker) == 0);
+  int status = 0;
+  CHECK(::waitpid(maker, &status, 0) == maker && status == 0);
+}
+
 std::string GuestProcess::console() {
   return sys::read_file(tree_ + "/console").value_or("");
 }

@@ -53,6 +53,8 @@ class GuestProcess {
   /// (reboot(2), "Behavior inside PID namespaces").
   int wait();
   std::string console();
+  /// A veth device in the guest's network namespace, whose other end is there too.
+  void add_interface(const std::string& name, const std::string& mac);
 
  private:
   std::string tree_;

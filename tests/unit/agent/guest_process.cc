@@ -84,6 +84,8 @@ GuestProcess::GuestProcess(const Files& files, ApiService* api) {
   for (const auto& [name, content] : files) {
     std::filesystem::create_directories(std::filesystem::path(ours + '/' + name).parent_path());
     std::ofstream(ours + '/' + name) << content;
+    if (name.starts_with("../"))
+      std::filesystem::permissions(ours + '/' + name, std::filesystem::perms(0755));
   }
   std::ofstream(ours + "/config", std::ios::app) << "--register-port=unix:" << kSockets << "/api\n"
                                                  << "--listen-port\nunix:" << kSockets << "/agent\n";

@@ -37,7 +37,8 @@ class ApiService final : public rpc::LambdoApiService::Service {
 /// vsock and modules. Needs root.
 class GuestProcess {
  public:
-  /// Files of the agent's folder besides `init`: name and content. `config` gets the sockets added.
+  /// Files of the agent's folder besides `init`: name and content. `config` gets the sockets added; "../NAME"
+  /// is a program in the root.
   using Files = std::vector<std::pair<std::string, std::string>>;
 
   static bool possible();

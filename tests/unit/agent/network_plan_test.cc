@@ -2,6 +2,7 @@
 
 #include <sys/socket.h>
 
+#include "agent/ip_parameter.h"
 #include "agent/name_files.h"
 #include "lambdo.pb.h"
 
@@ -150,6 +151,31 @@ TEST_CASE("limits on the MTU and on the number of names hold, and a gateway need
   CHECK(refused([](auto& interface) {
     for (int i = 0; i < 32; ++i) interface.add_dns_search("a");
   }));
+}
+
+TEST_CASE("the kernel's ip= is found, the last one, and becomes a plan where it is static") {
+  CHECK(!find_ip_parameter("quiet xip=1 skip=2\n"));
+  CHECK_EQ(find_ip_parameter("ip=a quiet ip=b").value(), "b");
+  CHECK_EQ(find_ip_parameter("ip=1.2.3.4:::\n").value(), "1.2.3.4:::");
+  const auto plan = parse_ip_parameter("192.168.10.2::192.168.10.1:255.255.255.0::eth0:off");
+  REQUIRE_MESSAGE(plan, plan.error().message);
+  CHECK_EQ(plan->name, "eth0");
+  REQUIRE_EQ(plan->addresses.size(), 1);
+  CHECK_EQ(plan->addresses[0].address.text(), "192.168.10.2");
+  CHECK_EQ(plan->addresses[0].prefix_bits, 24);
+  CHECK_EQ(plan->addresses[0].gateway->text(), "192.168.10.1");
+  CHECK(parse_ip_parameter("10.0.0.2:::255.255.255.255:name:eth0:none:1.1.1.1:2.2.2.2"));
+  CHECK(parse_ip_parameter("10.0.0.2:::255.254.0.0::eth0"));
+  for (const char* wrong :
+       {"", "dhcp", "on", "10.0.0.2", "10.0.0.2:::255.0.255.0::eth0:off", "10.0.0.2:::24::eth0:off",
+        "10.0.0.2:::255.0.0.0:::off", "10.0.0.2:::255.0.0.0::eth0:dhcp", "x:::255.0.0.0::eth0:off",
+        "10.0.0.2::x:255.0.0.0::eth0:off", "10.0.0.2:::0.0.0.0::eth0:off", ":::255.0.0.0::eth0:off"}) {
+    CAPTURE(wrong);
+    const auto refused = parse_ip_parameter(wrong);
+    REQUIRE(!refused);
+    CHECK_EQ(refused.error().code, Code::invalid_argument);
+    CHECK(refused.error().message.starts_with("ip=" + std::string(wrong)));
+  }
 }
 
 TEST_CASE("an address is in a network by its first bits") {

@@ -123,13 +123,13 @@ TEST_CASE("what keeps a machine's init from serving is told on the console, then
 TEST_CASE("an image's own init takes over with modules loaded, the network up, and nothing else done") {
   REQUIRE_ROOT();
   const std::string config = "--hand-over=/own-init\n--ip=10.0.0.2:::255.255.255.0::lo:off\n";
-  GuestProcess guest(
-      {{"config", config},
-       {"modules.list", ""},
-       {"complete", ""},
-       {"../own-init",
-        "#!/bin/sh\n{ echo $0 $$; ls -d /.lambdo* /workspace /proc/self; ip -4 -o addr show lo | "
-        "grep -o '10[^ ]*/24'; echo x >/new && echo writable; id -u; } >&2 2>/dev/null; exit 7\n"}});
+  GuestProcess guest({{"config", config},
+                      {"modules.list", ""},
+                      {"complete", ""},
+                      {"../own-init",
+                       "#!/bin/sh\nexec >&2; echo $0 $$; for file in /.lambdo* /workspace /proc/self; do "
+                       "[ ! -e $file ] || echo $file; done; ip -4 -o addr show lo | grep -o '10[^ ]*/24'; "
+                       "echo x >/new && echo writable; id -u; exit 7\n"}});
   CHECK_EQ(WEXITSTATUS(guest.wait()), 7);
   CHECK_EQ(guest.console(), "lambdo-agent: started\n/own-init 1\n10.0.0.2/24\nwritable\n0\n");
 }

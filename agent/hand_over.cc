@@ -12,24 +12,24 @@
 
 namespace lambdo::agent {
 
-/// Of the machine, whose /proc is not mounted yet.
-static Result<std::string> kernel_command_line() {
-  if (::mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, nullptr) < 0) {
-    return fail_errno("mount proc on /proc");
-  }
-  auto text = sys::read_file("/proc/cmdline");
-  if (::umount2("/proc", MNT_DETACH) < 0) return fail_errno("umount /proc");
-  return text;
-}
-
-static Result<> set_up_network(const Options& options) {
+static Result<> configure_as_told(const Options& options) {
   std::string value = options.ip;
   if (value.empty()) {
-    const std::string command_line = TRY(kernel_command_line());
+    const std::string command_line = TRY(sys::read_file("/proc/cmdline"));
     value = find_ip_parameter(command_line).value_or("");
   }
   if (value.empty()) return {};
   return configure_interface(TRY(parse_ip_parameter(value)));
+}
+
+/// /proc, which is not mounted yet, has the command line and the settings of IPv6.
+static Result<> set_up_network(const Options& options) {
+  if (::mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, nullptr) < 0) {
+    return fail_errno("mount proc on /proc");
+  }
+  const Result<> configured = configure_as_told(options);
+  if (::umount2("/proc", MNT_DETACH) < 0) return fail_errno("umount /proc");
+  return configured;
 }
 
 Result<> hand_over(const std::string& folder, const Options& options) {

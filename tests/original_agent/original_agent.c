@@ -3,11 +3,12 @@
 // its port, says READY with the id that it got, and serves Execute. Linked statically, so that it also runs
 // as /agent of an image.
 //
+//   original_agent
 //   original_agent HOST PORT [--bind ADDRESS] [--port N] [--workspace DIR] [--no-status] [--late]
 //
-// --bind: the address to come from and listen on; --port: where to listen, 0 for any; --no-status: Status is
-// unimplemented;
-// --late: listens only after it has said READY.
+// Without arguments /config.yaml says where the host is and where to listen, and the default gateway is the
+// host where it does not. --bind: the address to come from and listen on; --port: where to listen, 0 for any;
+// --no-status: Status is unimplemented; --late: listens only after it has said READY.
 #include <arpa/inet.h>
 #include <errno.h>
 #include <nghttp2/nghttp2.h>
@@ -18,9 +19,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "settings.h"
 #include "wire.h"
 
-enum { kAttempts = 10, kRetryUs = 500000, kDelayUs = 200000, kReady = 1, kUnimplemented = 12 };
+enum { kAttempts = 120, kRetryUs = 500000, kDelayUs = 200000, kReady = 1, kUnimplemented = 12 };
 
 static const char* bind_address = "0.0.0.0";
 static const char* workspace = "/tmp";
@@ -299,29 +301,34 @@ static int register_at(const char* host, int host_port, int own_port) {
   return done;
 }
 
-int main(int argc, char** argv) {
-  int own_port = 0, is_late = 0;
-  if (argc < 3) return fprintf(stderr, "original_agent HOST PORT [...]\n"), 2;
+static void read_arguments(int argc, char** argv, struct settings* settings, int* is_late) {
+  snprintf(settings->remote_host, sizeof settings->remote_host, "%s", argv[1]);
+  settings->remote_port = atoi(argv[2]);
   for (int i = 3; i < argc; ++i) {
     if (strcmp(argv[i], "--no-status") == 0) knows_status = 0;
-    if (strcmp(argv[i], "--late") == 0) is_late = 1;
+    if (strcmp(argv[i], "--late") == 0) *is_late = 1;
     if (i + 1 == argc) continue;
-    if (strcmp(argv[i], "--bind") == 0) bind_address = argv[i + 1];
-    if (strcmp(argv[i], "--port") == 0) own_port = atoi(argv[i + 1]);
+    if (strcmp(argv[i], "--bind") == 0)
+      snprintf(settings->local_host, sizeof settings->local_host, "%s", argv[i + 1]);
+    if (strcmp(argv[i], "--port") == 0) settings->local_port = atoi(argv[i + 1]);
     if (strcmp(argv[i], "--workspace") == 0) workspace = argv[i + 1];
   }
-  const int listener = bound_socket(own_port);
-  struct sockaddr_in own;
-  socklen_t size = sizeof own;
-  getsockname(listener, (struct sockaddr*)&own, &size);
-  if (!is_late && listen(listener, 4) < 0) die("listen");
-  int attempt = 1;
-  while (!register_at(argv[1], atoi(argv[2]), ntohs(own.sin_port))) {
-    if (++attempt > kAttempts) return fprintf(stderr, "original_agent: not registered\n"), 1;
+}
+
+// Tries again for a minute: the host may not be there yet, or the network.
+static int register_somehow(const struct settings* settings, int own_port) {
+  for (int attempt = 1; attempt <= kAttempts; ++attempt) {
+    char host[64];
+    snprintf(host, sizeof host, "%s", settings->remote_host);
+    if ((host[0] != '\0' || default_gateway(host, sizeof host)) &&
+        register_at(host, settings->remote_port, own_port))
+      return 1;
     usleep(kRetryUs);
   }
-  if (is_late) usleep(kDelayUs);
-  if (listen(listener, 4) < 0) die("listen");
+  return 0;
+}
+
+static void serve(int listener) {
   while (1) {
     struct peer peer = {.fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC), .is_server = 1};
     if (peer.fd < 0) continue;
@@ -331,4 +338,25 @@ int main(int argc, char** argv) {
     nghttp2_session_del(peer.session);
     close(peer.fd);
   }
+}
+
+int main(int argc, char** argv) {
+  struct settings settings = default_settings();
+  int is_late = 0;
+  if (argc >= 3) {
+    read_arguments(argc, argv, &settings, &is_late);
+  } else if (!read_settings("/config.yaml", &settings)) {
+    return fprintf(stderr, "original_agent: /config.yaml is no AgentConfig\n"), 2;
+  }
+  bind_address = settings.local_host;
+  const int listener = bound_socket(settings.local_port);
+  struct sockaddr_in own;
+  socklen_t size = sizeof own;
+  getsockname(listener, (struct sockaddr*)&own, &size);
+  if (!is_late && listen(listener, 4) < 0) die("listen");
+  if (!register_somehow(&settings, ntohs(own.sin_port)))
+    return fprintf(stderr, "original_agent: not registered\n"), 1;
+  if (is_late) usleep(kDelayUs);
+  if (listen(listener, 4) < 0) die("listen");
+  serve(listener);
 }

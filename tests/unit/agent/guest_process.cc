@@ -76,6 +76,8 @@ GuestProcess::GuestProcess(const Files& files, ApiService* api) {
   std::filesystem::create_directories(root + kSockets);
   // The agent makes its socket as the steps' user.
   std::filesystem::permissions(root + kSockets, std::filesystem::perms::all);
+  // As the boot archive has it.
+  std::filesystem::create_directories(root + "/proc");
   std::filesystem::create_directories(root + "/usr");
   for (const char* name : {"bin", "lib", "lib64"}) {
     std::filesystem::create_symlink(std::string("usr/") + name, root + '/' + name);

@@ -28,6 +28,8 @@ Error error_of(const grpc::Status& status, bool cancelled) {
       return {Code::agent_lost, 0, std::move(message)};
     case grpc::StatusCode::RESOURCE_EXHAUSTED:
       return {Code::resource_exhausted, 0, std::move(message)};
+    case grpc::StatusCode::UNIMPLEMENTED:
+      return {Code::agent_protocol, 0, "agent: does not know this call, as the original's do not"};
     default:
       return {Code::agent_protocol, 0, std::move(message)};
   }

@@ -15,6 +15,7 @@
 #include "base/syscalls.h"
 #include "engine/agent_client.h"
 #include "engine/agent_listener.h"
+#include "engine/run_request.h"
 #include "lambdo.pb.h"
 #include "reactor/timer.h"
 
@@ -104,16 +105,19 @@ class Machine {
   pid_t pid_ = -1;
 };
 
-static rpc::ExecuteRequest request_of(const std::string& command) {
-  rpc::ExecuteRequest request;
-  request.set_id("run-1");
-  rpc::FileModel& file = *request.add_files();
-  file.set_filename("main.sh");
-  file.set_content("echo hello; cat /proc/sys/net/ipv6/conf/eth0/disable_ipv6; echo problem >&2; exit 3");
-  rpc::ExecuteRequestStep& step = *request.add_steps();
-  step.set_command(command);
-  step.set_enable_output(true);
-  return request;
+static rpc::ExecuteRequest make_request() {
+  Language language;
+  language.has_own_init = true;
+  language.environment = {{"GREETING", "hello"}, {"NAME", "image"}};
+  language.steps = {{.command = "sh ./{{filename}} {{args}}"}};
+  RunRequest request;
+  request.input = "from input\n";
+  request.args = {"a 'quoted' word", "$HOME"};
+  request.environment = {{"NAME", "two\nlines"}};
+  request.code = {{"main.sh",
+                   "echo \"$GREETING $NAME $# $1 $2\"; cat; "
+                   "cat /proc/sys/net/ipv6/conf/eth0/disable_ipv6; echo problem >&2; exit 3"}};
+  return build_execute_request(request, language, {}, "run-1");
 }
 
 static Task<> run_program(reactor::Reactor& reactor, AgentRuntime& agents, ExpectedAgent& expected) {
@@ -123,12 +127,18 @@ static Task<> run_program(reactor::Reactor& reactor, AgentRuntime& agents, Expec
   const auto connection = AgentConnection::create(agents, *std::move(socket)).value();
   const auto ready = co_await connection->wait_ready(deadline.token());
   REQUIRE_MESSAGE(ready, ready.error().message);
-  const rpc::ExecuteRequest request = request_of("sh ./main.sh");
+  // Its network is set by then, and it cannot be told another.
+  const rpc::ConfigureRequest network;
+  const auto configured = co_await connection->configure(network, deadline.token());
+  REQUIRE(!configured);
+  CHECK_EQ(configured.error().code, Code::agent_protocol);
+  CHECK_EQ(configured.error().message, "agent: does not know this call, as the original's do not");
+  const rpc::ExecuteRequest request = make_request();
   const auto answer = co_await connection->execute(request, deadline.token());
   REQUIRE_MESSAGE(answer, answer.error().message);
   REQUIRE_EQ(answer->steps_size(), 1);
   CHECK_EQ(answer->steps(0).exit_code(), 3);
-  CHECK_EQ(answer->steps(0).stdout(), "hello\n1\n");
+  CHECK_EQ(answer->steps(0).stdout(), "hello two\nlines 2 a 'quoted' word $HOME\nfrom input\n1\n");
   CHECK_EQ(answer->steps(0).stderr(), "problem\n");
 }
 

@@ -3,7 +3,9 @@
 #include <cstdlib>
 #include <string>
 
+#include "engine/agent_client.h"
 #include "guest_process.h"
+#include "reactor/timer.h"
 
 #include "test.h"
 
@@ -76,6 +78,52 @@ TEST_CASE("a machine's init takes its name and network from the host, before and
   rpc::Empty answer;
   CHECK(stub->PowerOff(&end, {}, &answer).ok());
   CHECK_EQ(WEXITSTATUS(guest.wait()), kPoweredOff);
+}
+
+/// Through the host's own client, again and again on one connection.
+static reactor::Task<> configure_by_client(reactor::Reactor& reactor, engine::AgentRuntime& agents,
+                                           Fd socket) {
+  reactor::Deadline deadline(reactor, reactor.now_ns() + 20'000'000'000);
+  const auto connection = engine::AgentConnection::create(agents, std::move(socket)).value();
+  const auto ready = co_await connection->wait_ready(deadline.token());
+  REQUIRE_MESSAGE(ready, ready.error().message);
+  rpc::ConfigureRequest request;
+  rpc::NetworkInterface& interface = *request.mutable_interface();
+  interface.set_mac("02:00:00:00:00:01");
+  for (const char* address : {"192.168.10.2/24", "192.168.10.3/24"}) {
+    interface.set_ipv4(address);
+    const auto done = co_await connection->configure(request, deadline.token());
+    REQUIRE_MESSAGE(done, done.error().message);
+  }
+  interface.set_ipv4("192.168.10.256/24");
+  const auto wrong = co_await connection->configure(request, deadline.token());
+  REQUIRE(!wrong);
+  CHECK_EQ(wrong.error().code, Code::invalid_argument);
+  CHECK(wrong.error().message.starts_with("agent: interface.ipv4: "));
+  interface.set_ipv4("192.168.10.4/24");
+  interface.set_mac("02:00:00:00:00:09");
+  const auto missing = co_await connection->configure(request, deadline.token());
+  REQUIRE(!missing);
+  CHECK_EQ(missing.error().code, Code::agent_protocol);
+  CHECK_NE(missing.error().message.find("there is no interface"), std::string::npos);
+  rpc::ExecuteRequest steps_request = steps({"ip -4 -o addr show dev eth0 | grep -o '192[^ ]*/24'"});
+  const auto answer = co_await connection->execute(steps_request, deadline.token());
+  REQUIRE_MESSAGE(answer, answer.error().message);
+  CHECK_EQ(answer->steps(0).stdout(), "192.168.10.3/24\n");
+}
+
+TEST_CASE("the host's client configures a guest as often as it likes, and tells what was wrong") {
+  if (!GuestProcess::possible()) {
+    MESSAGE("skipped: mounting the file systems of a machine of its own needs root");
+    return;
+  }
+  ApiService api;
+  GuestProcess guest({{"config", "--hostname=machine\n"}, {"modules.list", ""}, {"complete", ""}}, &api);
+  REQUIRE_MESSAGE(api.wait_ready(), guest.console());
+  guest.add_interface("eth0", "02:00:00:00:00:01");
+  const auto reactor = reactor::Reactor::create().value();
+  engine::AgentRuntime agents(*reactor);
+  reactor->run(configure_by_client(*reactor, agents, guest.connect()));
 }
 
 TEST_CASE("an agent that is no machine's init leaves the network to who made it") {

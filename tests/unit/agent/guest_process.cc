@@ -8,9 +8,12 @@
 #include <poll.h>
 #include <signal.h>
 #include <spawn.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstdlib>
 #include <filesystem>
@@ -144,6 +147,16 @@ std::unique_ptr<rpc::LambdoAgentService::Stub> GuestProcess::dial() {
   arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
   return rpc::LambdoAgentService::NewStub(grpc::CreateCustomChannel(
       "unix:" + tree_ + "/root" + kSockets + "/agent", grpc::InsecureChannelCredentials(), arguments));
+}
+
+Fd GuestProcess::connect() {
+  const std::string path = tree_ + "/root" + kSockets + "/agent";
+  sockaddr_un address{.sun_family = AF_UNIX};
+  CHECK(path.size() < sizeof address.sun_path);
+  std::copy(path.begin(), path.end(), address.sun_path);
+  Fd socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  CHECK(::connect(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0);
+  return socket;
 }
 
 int GuestProcess::wait() {

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "agent_process.h"
+#include "base/fd.h"
 
 namespace lambdo::agent {
 
@@ -50,6 +51,8 @@ class GuestProcess {
 
   /// A new connection of the host.
   std::unique_ptr<rpc::LambdoAgentService::Stub> dial();
+  /// The same as a plain socket, for the host's own client.
+  Fd connect();
   /// As waitpid() gives it; -1 where it still runs after 10 s. 128 + SIGINT tells of a power-off
   /// (reboot(2), "Behavior inside PID namespaces").
   int wait();

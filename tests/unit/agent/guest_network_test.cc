@@ -124,6 +124,10 @@ TEST_CASE("the host's client configures a guest as often as it likes, and tells 
   const auto reactor = reactor::Reactor::create().value();
   engine::AgentRuntime agents(*reactor);
   reactor->run(configure_by_client(*reactor, agents, guest.connect()));
+  grpc::ClientContext end;
+  rpc::Empty answer;
+  CHECK(guest.dial()->PowerOff(&end, {}, &answer).ok());
+  CHECK_EQ(WEXITSTATUS(guest.wait()), kPoweredOff);
 }
 
 TEST_CASE("an agent that is no machine's init leaves the network to who made it") {

@@ -62,8 +62,16 @@ static Result<namespaces::LauncherProcess> start_launcher(const Config& config) 
   return namespaces::Launcher::start_process(options);
 }
 
+/// Agents that come over TCP need a network to come over.
+static Result<> check_transport(const Config& config) {
+  if (config.agent.transport == AgentTransport::vsock) return {};
+  return fail(Code::unavailable,
+              "agent.transport: tcp: guests have no network over which such agents could come; write vsock");
+}
+
 Result<Foundation> lay_foundation(const Config& config, int interrupt_fd) {
   Foundation foundation;
+  TRY(check_transport(config));
   foundation.agent_path = TRY(find_agent(config));
   foundation.credentials = TRY(find_credentials(config, interrupt_fd));
   if (config.vmm.engine != EngineChoice::namespaces) {

@@ -20,6 +20,9 @@ constexpr uint64_t kOwnBytes = 112 * kMiB;
 // How much larger an image may be unpacked than packed, where only the packed one is known.
 constexpr uint64_t kUnpackedRatio = 4;
 
+// Where the original's image tool puts it.
+constexpr std::string_view kImageInit = "/init";
+
 /// An archive and the image that it refers to. A copy of the file, because one that becomes shorter under a
 /// mapping would take the server along.
 struct LanguageArchive {
@@ -29,6 +32,7 @@ struct LanguageArchive {
 
 /// The agent's options, one a line (agent/options.h).
 Result<std::string> agent_config(const Language& language) {
+  if (language.has_own_init) return "--hand-over=" + std::string(kImageInit) + "\n";
   std::string text;
   for (const auto& [name, value] : language.environment) {
     if (value.contains('\n')) {
@@ -111,9 +115,11 @@ uint64_t guest_ram_bytes(const Language& language, uint64_t archive_bytes, uint6
   return (std::max({unpacking, as_tmpfs, running}) + kMiB - 1) / kMiB * kMiB;
 }
 
-Result<kvm::CommandLine> guest_command_line(const kvm::BootToken& token, const std::string& arguments) {
+Result<kvm::CommandLine> guest_command_line(const kvm::BootToken& token, const std::string& arguments,
+                                            const std::optional<GuestNetwork>& network) {
   kvm::CommandLine command_line = kvm::CommandLine::defaults();
   TRY(command_line.add("rdinit", token.init_path()));
+  if (network) TRY(command_line.add_network(network->address, network->gateway));
   TRY(command_line.add(arguments));
   return command_line;
 }

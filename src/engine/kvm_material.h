@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -58,8 +59,16 @@ Result<KvmMaterial> load_kvm_material(const KvmFiles& files, const std::vector<L
 /// Reads the initramfs of one language. Blocks. Errors name the key below the language.
 Result<KvmLanguage> load_kvm_language(const KvmSharedFiles& shared, const Language& language);
 
-/// The kernel's command line in the guest with this token. invalid_argument where `arguments` are none.
-Result<kvm::CommandLine> guest_command_line(const kvm::BootToken& token, const std::string& arguments);
+/// What a guest whose image has its own init is told of its network, by the kernel's command line.
+struct GuestNetwork {
+  std::string address;  ///< "192.168.10.2/24"
+  std::string gateway;  ///< may be empty
+};
+
+/// The kernel's command line in the guest with this token. invalid_argument where `arguments` are none, or
+/// the network is.
+Result<kvm::CommandLine> guest_command_line(const kvm::BootToken& token, const std::string& arguments,
+                                            const std::optional<GuestNetwork>& network = {});
 
 /// How much RAM a guest of `language` gets: what the configuration says, else enough for the kernel, the
 /// image packed and unpacked, and the memory limit. `unpacked_bytes` is the image's size in the guest.

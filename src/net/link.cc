@@ -8,9 +8,10 @@
 #include <linux/veth.h>
 #include <sys/socket.h>
 
-#include <algorithm>
 #include <cerrno>
+#include <chrono>
 #include <cstring>
+#include <thread>
 
 #include "base/syscalls.h"
 #include "net/attributes.h"
@@ -63,6 +64,7 @@ Link link_in(const nlmsghdr& header) {
   const auto* fixed = static_cast<const ifinfomsg*>(mnl_nlmsg_get_payload(&header));
   link.index = fixed->ifi_index;
   link.up = (fixed->ifi_flags & IFF_UP) != 0;
+  link.running = (fixed->ifi_flags & IFF_RUNNING) != 0;
   for_each_attribute(header, sizeof(ifinfomsg), [&](const nlattr* attribute) {
     switch (mnl_attr_get_type(attribute)) {
       case IFLA_IFNAME:
@@ -175,6 +177,18 @@ Result<> set_up(NetlinkSocket& socket, const Link& link, bool up) {
   fixed.ifi_change = IFF_UP;
   fixed.ifi_flags = up ? IFF_UP : 0;
   return socket.request(message, (up ? "set up interface " : "set down interface ") + link.name);
+}
+
+Result<> wait_until_running(NetlinkSocket& socket, const Link& link, int limit_ms) {
+  const long long deadline_ns = sys::monotonic_ns() + limit_ms * 1'000'000LL;
+  while (!TRY(find_link(socket, link.name)).running) {
+    if (sys::monotonic_ns() >= deadline_ns) {
+      return fail(Code::timeout,
+                  "interface " + link.name + " has no carrier after " + std::to_string(limit_ms) + " ms");
+    }
+    std::this_thread::sleep_for(std::chrono::milliseconds(2));
+  }
+  return {};
 }
 
 Result<> set_master(NetlinkSocket& socket, const Link& link, int master) {

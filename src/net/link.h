@@ -24,6 +24,7 @@ struct Link {
   uint32_t mtu = 0;
   int master = 0;  ///< the index of the bridge that it is a port of, 0 for none
   bool up = false;
+  bool running = false;  ///< up, with a carrier, and the kernel sends
 };
 
 /// A bridge port's ways. The defaults are those of a guest's port: it speaks to the host only, and what the
@@ -61,6 +62,9 @@ Result<Link> find_link(NetlinkSocket& socket, std::string_view name);
 Result<std::vector<Link>> list_links(NetlinkSocket& socket, std::string_view prefix);
 
 Result<> set_up(NetlinkSocket& socket, const Link& link, bool up);
+/// Waits until what is sent to this interface is not lost: the kernel takes up to a second to notice that a
+/// bridge has got its first port. Code::timeout after `limit_ms`.
+Result<> wait_until_running(NetlinkSocket& socket, const Link& link, int limit_ms);
 /// `master` is a bridge's index, or 0 for none.
 Result<> set_master(NetlinkSocket& socket, const Link& link, int master);
 /// For a bridge's port.

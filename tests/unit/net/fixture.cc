@@ -5,6 +5,9 @@
 #include <sys/mount.h>
 #include <unistd.h>
 
+#include <cstdlib>
+#include <filesystem>
+#include <system_error>
 #include <utility>
 
 #include "base/sockets.h"
@@ -62,6 +65,15 @@ void Namespace::inside(const std::function<void()>& work) const {
   REQUIRE(::setns(handle_.get(), CLONE_NEWNET) == 0);
   work();
   REQUIRE(::setns(now.get(), CLONE_NEWNET) == 0);
+}
+
+TestFolder::TestFolder() : path_("/tmp/lambdo-net-test-XXXXXX") {
+  REQUIRE(::mkdtemp(path_.data()) != nullptr);
+}
+
+TestFolder::~TestFolder() {
+  std::error_code ignored;
+  std::filesystem::remove_all(path_, ignored);
 }
 
 void require_ok(const Result<>& result) {

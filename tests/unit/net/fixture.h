@@ -35,6 +35,20 @@ class Namespace {
   NetlinkSocket socket_;
 };
 
+/// A folder that is empty at first, and gone afterwards.
+class TestFolder {
+ public:
+  TestFolder();
+  TestFolder(const TestFolder&) = delete;
+  TestFolder& operator=(const TestFolder&) = delete;
+  ~TestFolder();
+
+  [[nodiscard]] const std::string& path() const { return path_; }
+
+ private:
+  std::string path_;
+};
+
 /// The value, or the test fails with the error.
 template <typename T>
 T value_of(Result<T> result);

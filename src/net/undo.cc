@@ -7,6 +7,7 @@
 #include "net/link.h"
 #include "net/nftables.h"
 #include "net/ruleset.h"
+#include "net/tap_pool.h"
 
 namespace lambdo::net {
 
@@ -27,7 +28,11 @@ Result<> remove_neighbour(NetlinkSocket& socket, const Link& link, const Made& m
   return delete_neighbour(socket, link, ours.address);
 }
 
-Result<> remove_rules(const Made& made) {
+Result<> remove_rules(NetlinkSocket& socket, const Made& made) {
+  // Whoever still has a guest's TAP has a port of the bridge, which nothing guards from here on.
+  for (const Link& port : TRY(list_links(socket, port_prefix(made.name)))) {
+    TRY(gone_is_fine(set_up(socket, port, false)));
+  }
   Nftables nftables = TRY(Nftables::open());
   TRY(nftables.run(removal(made.name), "remove the rules of bridge " + made.name));
   return {};
@@ -50,7 +55,7 @@ Result<> remove_at_link(NetlinkSocket& socket, const Link& link, const Made& mad
 }
 
 Result<> remove_made(NetlinkSocket& socket, const Made& made) {
-  if (made.kind == Made::Kind::rules) return remove_rules(made);
+  if (made.kind == Made::Kind::rules) return remove_rules(socket, made);
   const auto link = find_link(socket, made.name);
   if (!link) return std::unexpected(link.error());
   return remove_at_link(socket, *link, made);

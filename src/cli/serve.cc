@@ -14,6 +14,7 @@
 #include "base/text.h"
 #include "cli/commands.h"
 #include "cli/config.h"
+#include "cli/interrupt.h"
 #include "cli/privileges.h"
 #include "cli/runtime.h"
 #include "cli/server_filter.h"
@@ -29,20 +30,6 @@ namespace {
 using reactor::Task;
 
 constexpr int64_t kCleanUpTimeoutMs = 30'000;
-
-/// SIGINT and SIGTERM as something that can be read; blocked for all threads that come after.
-Result<Fd> signal_descriptor() {
-  sigset_t signals;
-  ::sigemptyset(&signals);
-  ::sigaddset(&signals, SIGINT);
-  ::sigaddset(&signals, SIGTERM);
-  if (::sigprocmask(SIG_BLOCK, &signals, nullptr) < 0) return fail_errno("sigprocmask");
-  // A client that goes away must not end the server.
-  ::signal(SIGPIPE, SIG_IGN);
-  const int fd = ::signalfd(-1, &signals, SFD_CLOEXEC);
-  if (fd < 0) return fail_errno("signalfd");
-  return Fd(fd);
-}
 
 /// Every connection and guest takes descriptors: as many as the administrator allows.
 void raise_descriptor_limit() {

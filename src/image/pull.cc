@@ -197,7 +197,8 @@ Task<Result<std::string>> Puller::Work::unpack(const LocalImage& image, const Re
   const std::string key = "rootfs-" + image.digest.hex();
   const auto turn = CO_TRY(co_await making_.take(key, token));
   const FileLock lock = CO_TRY(co_await wait_for_lock(*reactor_, *pool_, *store_, key, token));
-  Unpacking unpacking(*reactor_, *pool_, *store_, unpacks_, image.manifest.layers.size(), settings_.limits, progress);
+  Unpacking unpacking(*reactor_, *pool_, *store_, unpacks_, image.manifest.layers.size(), settings_.limits,
+                      progress);
   const auto made = co_await pool_->run([&] { return store_->find_rootfs(image.digest); });
   Layers layers{.image = &image, .reference = reference, .progress = progress, .unpacking = &unpacking};
   if (made) {
@@ -266,7 +267,8 @@ Task<Result<std::string>> Puller::Work::initramfs(const LocalImage& image, const
   const FileLock lock = CO_TRY(co_await wait_for_lock(*reactor_, *pool_, *store_, key, token));
   const auto made = co_await pool_->run([&] { return store_->find_initramfs(image.digest, request.key); });
   if (made) co_return *made;
-  Unpacking unpacking(*reactor_, *pool_, *store_, unpacks_, image.manifest.layers.size(), settings_.limits, progress);
+  Unpacking unpacking(*reactor_, *pool_, *store_, unpacks_, image.manifest.layers.size(), settings_.limits,
+                      progress);
   Layers layers{.image = &image, .reference = nullptr, .progress = progress, .unpacking = &unpacking};
   Result<std::string> path = "";
   Result<> ready = co_await unpacking.begin();

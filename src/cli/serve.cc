@@ -178,12 +178,17 @@ Result<> serve_config(const Config& config) {
   raise_descriptor_limit();
   const Fd signals = TRY(signal_descriptor());
   // Before the first thread: the launcher is forked here.
-  Foundation foundation = TRY(lay_foundation(config));
+  auto foundation = lay_foundation(config, signals.get());
+  if (!foundation && foundation.error().code == Code::cancelled) {
+    log::info("stopped while starting");
+    return {};
+  }
+  if (!foundation) return std::unexpected(std::move(foundation).error());
   raise_priority();
   TRY(drop_privileges());
   auto reactor = TRY(reactor::Reactor::create());
   TRY(install_server_filter());
-  Runtime runtime(*reactor, config, std::move(foundation));
+  Runtime runtime(*reactor, config, *std::move(foundation));
   TRY(reactor->run(serve_and_clean_up(*reactor, config, signals.get(), runtime)));
   log::info("stopped");
   return {};

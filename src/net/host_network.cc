@@ -31,7 +31,8 @@ FirewallSettings firewall_settings(const HostNetworkSettings& settings, bool ado
           .guests_only = !adopted,
           .agent_port = settings.agent_port,
           .resolvers = settings.resolvers,
-          .max_connections = settings.max_connections};
+          .denied = settings.denied,
+          .limits = settings.limits};
 }
 
 }  // namespace
@@ -44,7 +45,7 @@ HostNetwork::HostNetwork(HostNetworkSettings settings, NetlinkSocket socket, Jou
       bridge_(std::move(bridge)),
       firewall_(std::move(firewall)),
       addresses_(settings_.address, bridge_.link().mac, settings_.quarantine_ns),
-      taps_(bridge_.link(), port_prefix(settings_.bridge), settings_.taps_ready) {}
+      ports_(bridge_.link(), port_prefix(settings_.bridge), settings_.kind, settings_.ports_ready) {}
 
 Result<HostNetwork> HostNetwork::open(HostNetworkSettings settings) {
   TRY(check_forwarding(settings));
@@ -79,7 +80,17 @@ Made HostNetwork::neighbour_of(const Lease& lease) const {
   return {Made::Kind::neighbour, settings_.bridge, lease.address.text(), lease.mac.text()};
 }
 
-Result<> HostNetwork::connect(const Port& port, const Lease& lease, const Policy& policy) {
+Result<bool> HostNetwork::refill_one() {
+  if (ports_.full()) return false;
+  TRY(ports_.fill_one(socket_));
+  return true;
+}
+
+Result<> HostNetwork::connect(Port& port, const Lease& lease, const Policy& policy) {
+  if (port.inside) {
+    TRY(port.inside->set_address(
+        {lease, settings_.address.prefix_len, settings_.address.address, bridge_.link().mac}));
+  }
   TRY(add_forwarding_entry(socket_, port.link, lease.mac));
   // A bridge of ours takes its neighbours with it when it goes.
   if (bridge_.adopted()) TRY(journal_.record(neighbour_of(lease)));
@@ -94,7 +105,7 @@ Result<> HostNetwork::disconnect(const Lease& lease) {
 Result<AttachedGuest> HostNetwork::attach(std::string_view identity, const Policy& policy, long long now_ns) {
   TRY(check_allowed(policy));
   const Lease lease = TRY(addresses_.take(identity, now_ns));
-  auto port = taps_.take(socket_);
+  auto port = ports_.take(socket_);
   Result<> connected = port ? connect(*port, lease, policy) : std::unexpected(port.error());
   if (!connected) {
     static_cast<void>(disconnect(lease));
@@ -102,7 +113,7 @@ Result<AttachedGuest> HostNetwork::attach(std::string_view identity, const Polic
     return std::unexpected(std::move(connected).error());
   }
   guests_.emplace(port->link.name, lease);
-  return AttachedGuest{.tap = std::move(port->tap),
+  return AttachedGuest{.end = std::move(port->end),
                        .port = port->link.name,
                        .lease = lease,
                        .gateway = settings_.address.address,
@@ -130,7 +141,7 @@ Result<> HostNetwork::close() {
   for (const auto& [port, lease] : guests_) static_cast<void>(disconnect(lease));
   guests_.clear();
   // Ports before rules, so that no guest is ever without.
-  taps_ = TapPool(bridge_.link(), port_prefix(settings_.bridge), settings_.taps_ready);
+  ports_ = PortPool(bridge_.link(), port_prefix(settings_.bridge), settings_.kind, settings_.ports_ready);
   TRY(bridge_.tear_down(socket_, journal_));
   return undo(socket_, journal_, rules_of(settings_.bridge));
 }

@@ -15,7 +15,7 @@
 #include "net/journal.h"
 #include "net/netlink.h"
 #include "net/policy.h"
-#include "net/tap_pool.h"
+#include "net/port_pool.h"
 
 namespace lambdo::net {
 
@@ -25,8 +25,10 @@ struct HostNetworkSettings {
   Ipv4Subnet address;                  ///< the bridge's
   std::optional<uint16_t> agent_port;  ///< what guests reach at the bridge's address, by TCP
   std::vector<Ipv4Address> resolvers;
-  uint32_t max_connections = 256;            ///< a guest's
-  size_t taps_ready = 8;                     ///< made ahead
+  std::vector<Ipv4Subnet> denied;  ///< for all guests, whatever their policies say
+  GuestLimits limits;
+  PortKind kind = PortKind::tap;             ///< of all guests
+  size_t ports_ready = 8;                    ///< made ahead
   long long quarantine_ns = 30'000'000'000;  ///< before an address is another guest's
   /// Guests may have policies other than none. The host has to forward packets then.
   bool egress = true;
@@ -34,7 +36,9 @@ struct HostNetworkSettings {
 
 /// A guest's network, for the machine that it is.
 struct AttachedGuest {
-  Fd tap;            ///< for its virtio-net device (net/tap.h); the interface ends with its last copy
+  /// For a virtio-net device a TAP (net/tap.h), for processes the network namespace to start them in. The
+  /// interface ends with its last copy, and the last process in the namespace.
+  Fd end;
   std::string port;  ///< the interface's name, which the guest is known by here
   Lease lease;
   Ipv4Address gateway;
@@ -42,7 +46,7 @@ struct AttachedGuest {
   uint32_t mtu = 0;
 };
 
-/// The host's side of guests with a network: a bridge, rules, addresses and TAPs, and the journal that keeps
+/// The host's side of guests with a network: a bridge, rules, addresses and ports, and the journal that keeps
 /// track of them.
 ///
 /// Blocking code, for one thread at a time, with CAP_NET_ADMIN in the network namespace in which it was
@@ -54,13 +58,15 @@ class HostNetwork {
   /// error. Code::unavailable says what is missing or in the way, and what to do.
   static Result<HostNetwork> open(HostNetworkSettings settings);
 
-  /// Everything for one guest: an address, an Ethernet address made from `identity`, a TAP, rules. Times are
+  /// Everything for one guest: an address, an Ethernet address made from `identity`, a port, rules. Times are
   /// CLOCK_MONOTONIC in nanoseconds. Nothing stays after an error.
   Result<AttachedGuest> attach(std::string_view identity, const Policy& policy, long long now_ns);
-  /// Closes the guest's port and gives its address back. The caller closes its copies of the TAP.
+  /// Closes the guest's port and gives its address back. The caller closes its copies of the end.
   Result<> detach(const std::string& port, long long now_ns);
-  /// Makes TAPs for the next guests. For when nobody waits.
-  Result<> refill() { return taps_.fill(socket_); }
+  /// Makes ports for the next guests. For when nobody waits.
+  Result<> refill() { return ports_.fill(socket_); }
+  /// The same in small steps: makes one at most; false where none was missing.
+  Result<bool> refill_one();
 
   Result<> set_policy(const std::string& port, const Policy& policy);
   Result<TrafficCounters> counters(const std::string& port) { return firewall_.counters(port); }
@@ -74,7 +80,7 @@ class HostNetwork {
   HostNetwork(HostNetworkSettings settings, NetlinkSocket socket, Journal journal, Bridge bridge,
               Firewall firewall);
 
-  Result<> connect(const Port& port, const Lease& lease, const Policy& policy);
+  Result<> connect(Port& port, const Lease& lease, const Policy& policy);
   Result<> disconnect(const Lease& lease);
   [[nodiscard]] Made neighbour_of(const Lease& lease) const;
   [[nodiscard]] Result<> check_allowed(const Policy& policy) const;
@@ -85,7 +91,7 @@ class HostNetwork {
   Bridge bridge_;
   Firewall firewall_;
   AddressPool addresses_;
-  TapPool taps_;
+  PortPool ports_;
   std::map<std::string, Lease> guests_;  ///< by port
 };
 

@@ -23,13 +23,20 @@ struct Policy {
     Protocol protocol = Protocol::any;  ///< any: all ports, and ICMP and the rest
     uint16_t first_port = 0;            ///< of tcp and udp
     uint16_t last_port = 65535;
+
+    bool operator==(const Destination&) const = default;
   };
 
-  static constexpr size_t kMaxDestinations = 64;  ///< allowed and denied, each
+  /// Allowed and denied, each. The latter may be of two who have a say.
+  static constexpr size_t kMaxDestinations = 64;
+  static constexpr size_t kMaxDenied = 2 * kMaxDestinations;
 
   Access access = Access::none;
+  bool public_only = false;  ///< egress: no address that is somebody's own (RFC 6890), whatever is allowed
   std::vector<Destination> allowed;
   std::vector<Ipv4Subnet> denied;
+
+  bool operator==(const Policy&) const = default;
 };
 
 /// Code::invalid_argument names what is wrong: too many, ports in the wrong order, ports without a protocol.

@@ -1,5 +1,6 @@
 #include "net/ruleset.h"
 
+#include <algorithm>
 #include <initializer_list>
 #include <string_view>
 #include <utility>
@@ -22,6 +23,7 @@ table bridge $TABLE {
   set sent { type ifname . ether_addr . ipv4_addr; counter; }
   set received { type ifname . ether_addr . ipv4_addr; counter; }
   set spoofed { type ifname; counter; }
+  $RATE_SETS
   chain prerouting {
     type filter hook prerouting priority -300; policy accept;
     iifname "$PREFIX*" goto from_port
@@ -36,6 +38,7 @@ table bridge $TABLE {
     oifname "$PREFIX*" goto to_port
   }
   chain from_port {
+    $RATES_FROM_PORT
     ether type ip meta pkttype host udp sport 67 goto refuse
     ether type ip meta pkttype host iifname . ether saddr . ip saddr @sent accept
     ether type arp meta pkttype { host, broadcast } goto from_port_arp
@@ -53,6 +56,7 @@ table bridge $TABLE {
     goto refuse
   }
   chain to_port {
+    $RATES_TO_PORT
     ether type ip oifname . ether daddr . ip daddr @received accept
     ether type arp oifname . ether daddr . arp daddr ip @identities accept
     drop
@@ -112,6 +116,7 @@ table inet $TABLE {
     ct state invalid goto refuse
     ct status dnat goto refuse
     ip daddr { $RESOLVERS } ip saddr @online meta l4proto { tcp, udp } th dport 53 goto permit
+    $DENIED
     meta l4proto { tcp, udp } th dport { 53, 853 } goto refuse
     ip daddr { 0.0.0.0/8, 127.0.0.0/8, 169.254.0.0/16, 224.0.0.0/3 } goto refuse
     ip saddr vmap @policies
@@ -161,6 +166,54 @@ std::string agent_rule(const FirewallSettings& settings) {
          " ip saddr @guests goto permit";
 }
 
+std::string denying_rules(const FirewallSettings& settings) {
+  std::string rules;
+  // One each: a set refuses networks that overlap.
+  for (const Ipv4Subnet& denied : settings.denied) {
+    rules += "ip daddr " + Ipv4Subnet{denied.network(), denied.prefix_len}.text() + " goto refuse\n";
+  }
+  return rules;
+}
+
+/// A limit of the kernel's for each port and direction. What is over it is dropped: TCP slows down by that.
+/// An element forgets a port that has been silent for a while.
+struct Rate {
+  std::string name;    ///< of its sets
+  uint64_t per_s;      ///< 0: no limit
+  std::string unit;    ///< with its leading space
+  uint64_t min_burst;  ///< in that unit: a segment that is not cut up yet is one packet of 64 KiB
+};
+
+std::vector<Rate> rates_of(const GuestLimits& limits) {
+  constexpr uint64_t kBytesPerMbit = 1'000'000 / 8;
+  return {{"bytes", limits.mbit_per_s * kBytesPerMbit, " bytes", 256 << 10},
+          {"packets", limits.packets_per_s, "", 64}};
+}
+
+std::string rate_sets(const GuestLimits& limits) {
+  std::string sets;
+  for (const Rate& rate : rates_of(limits)) {
+    if (rate.per_s == 0) continue;
+    for (const char* direction : {"sent_", "received_"}) {
+      sets += "set " + std::string(direction) + rate.name +
+              " { type ifname; size 65535; flags dynamic,timeout; timeout 1m; }\n";
+    }
+  }
+  return sets;
+}
+
+std::string rate_rules(const GuestLimits& limits, const std::string& direction, const std::string& key) {
+  std::string rules;
+  for (const Rate& rate : rates_of(limits)) {
+    if (rate.per_s == 0) continue;
+    const uint64_t burst = std::max(rate.per_s / 4, rate.min_burst);
+    rules += "update @" + direction + rate.name + " { " + key + " limit rate over " +
+             std::to_string(rate.per_s) + rate.unit + "/second burst " + std::to_string(burst) +
+             (rate.unit.empty() ? " packets" : rate.unit) + " } drop\n";
+  }
+  return rules;
+}
+
 }  // namespace
 
 std::string table_name(const std::string& bridge) {
@@ -181,9 +234,12 @@ std::string removal(const std::string& bridge) {
 std::string base_ruleset(const FirewallSettings& settings) {
   const std::string table = table_name(settings.bridge);
   return removal(settings.bridge) +
-         fill_in(
-             kBridgeTable,
-             {{"$TABLE", table}, {"$PREFIX", settings.port_prefix}, {"$GATEWAY", settings.gateway.text()}}) +
+         fill_in(kBridgeTable, {{"$TABLE", table},
+                                {"$PREFIX", settings.port_prefix},
+                                {"$GATEWAY", settings.gateway.text()},
+                                {"$RATE_SETS", rate_sets(settings.limits)},
+                                {"$RATES_FROM_PORT", rate_rules(settings.limits, "sent_", "iifname")},
+                                {"$RATES_TO_PORT", rate_rules(settings.limits, "received_", "oifname")}}) +
          fill_in(kArpTable, {{"$TABLE", table}, {"$PREFIX", settings.port_prefix}}) +
          fill_in(kInetTable, {{"$TABLE", table},
                               {"$PREFIX", settings.port_prefix},
@@ -192,7 +248,8 @@ std::string base_ruleset(const FirewallSettings& settings) {
                               {"$TO_GUESTS", settings.guests_only ? "" : "ip daddr @guests"},
                               {"$AGENT_RULE", agent_rule(settings)},
                               {"$RESOLVERS", resolver_list(settings.resolvers)},
-                              {"$MAX_CONNECTIONS", std::to_string(settings.max_connections)}});
+                              {"$DENIED", denying_rules(settings)},
+                              {"$MAX_CONNECTIONS", std::to_string(settings.limits.max_connections)}});
 }
 
 }  // namespace lambdo::net

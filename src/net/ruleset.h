@@ -9,6 +9,15 @@
 
 namespace lambdo::net {
 
+/// What one guest may use of the network at a time.
+struct GuestLimits {
+  uint32_t max_connections = 256;
+  uint64_t mbit_per_s = 0;     ///< in each direction; 0: no limit
+  uint64_t packets_per_s = 0;  ///< in each direction; 0: no limit
+
+  bool operator==(const GuestLimits&) const = default;
+};
+
 struct FirewallSettings {
   std::string bridge;       ///< its name
   std::string port_prefix;  ///< every interface whose name starts so is a guest's port, and no other one is
@@ -18,7 +27,8 @@ struct FirewallSettings {
   bool guests_only = true;
   std::optional<uint16_t> agent_port;  ///< the TCP port at the gateway that guests reach
   std::vector<Ipv4Address> resolvers;  ///< the only ones to answer guests' DNS; may be the gateway
-  uint32_t max_connections = 256;      ///< of one guest at a time
+  std::vector<Ipv4Subnet> denied;      ///< to all guests, whatever their policies say
+  GuestLimits limits;
 };
 
 /// The name of the tables, in families bridge, arp and inet, of the rules for a bridge.

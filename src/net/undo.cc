@@ -6,8 +6,8 @@
 #include "net/journal.h"
 #include "net/link.h"
 #include "net/nftables.h"
+#include "net/port_pool.h"
 #include "net/ruleset.h"
-#include "net/tap_pool.h"
 
 namespace lambdo::net {
 

@@ -30,7 +30,7 @@ FirewallSettings settings_of(const Bench& bench) {
           .port_prefix = Bench::kPrefix,
           .gateway = bench.gateway(),
           .agent_port = Bench::kAgentPort,
-          .max_connections = 8};
+          .limits = {.max_connections = 8}};
 }
 
 Policy full() {
@@ -290,6 +290,62 @@ TEST_CASE("rules that an earlier server left are replaced, and others' are left 
   CHECK(value_of(nftables.run("list ruleset\n", "list")) == "table inet other {\n\tchain c {\n\t}\n}\n");
 }
 
+TEST_CASE("what the server denies is denied whatever a policy says, and what is somebody's own by one word") {
+  if (!network_usable()) return;
+  Bench bench;
+  FirewallSettings settings = settings_of(bench);
+  // Networks within each other too.
+  settings.denied = {value_of(Ipv4Subnet::parse("203.0.113.2/31")),
+                     value_of(Ipv4Subnet::parse("203.0.113.0/24"))};
+  const Policy::Destination anywhere{.to = {{}, 0}};
+  const struct {
+    bool denied;
+    Policy policy;
+    bool arrives;
+  } cases[] = {
+      {true, full(), false},
+      {false, full(), true},
+      {false, {.access = Policy::Access::egress, .allowed = {anywhere}}, true},
+      {false, {.access = Policy::Access::egress, .public_only = true, .allowed = {anywhere}}, false}};
+  for (const auto& [denied, policy, arrives] : cases) {
+    CAPTURE(denied);
+    CAPTURE(policy.public_only);
+    Firewall firewall = value_of(Firewall::install(denied ? settings : settings_of(bench)));
+    TestGuest guest = bench.add_guest(1);
+    require_ok(firewall.add_guest({guest.port, guest.lease, policy}));
+    bench.outside().clear();
+    guest.send(udp_frame(bench.flow(guest, kWorld, 9999), "question"));
+    CHECK(bench.outside().sees("question", arrives ? kSoon : kNever) == arrives);
+    require_ok(firewall.remove());
+  }
+}
+
+TEST_CASE("a guest that sends more than its rate loses the rest, and others do not") {
+  if (!network_usable()) return;
+  Bench bench;
+  for (const bool by_bytes : {true, false}) {
+    CAPTURE(by_bytes);
+    FirewallSettings settings = settings_of(bench);
+    (by_bytes ? settings.limits.mbit_per_s : settings.limits.packets_per_s) = 1;
+    Firewall firewall = value_of(Firewall::install(settings));
+    TestGuest flood = bench.add_guest(by_bytes ? 1 : 3);
+    TestGuest quiet = bench.add_guest(by_bytes ? 2 : 4);
+    require_ok(firewall.add_guest({flood.port, flood.lease, full()}));
+    require_ok(firewall.add_guest({quiet.port, quiet.lease, full()}));
+    // A burst is 256 KiB or 64 packets.
+    constexpr uint64_t kSent = 600;
+    const std::string frame = udp_frame(bench.flow(flood, kWorld, 9999), std::string(1400, 'x'));
+    for (uint64_t i = 0; i < kSent; ++i) flood.send(frame);
+    const uint64_t passed = value_of(firewall.counters(flood.port)).sent_packets;
+    CHECK(passed >= (by_bytes ? 150 : 60));
+    CHECK(passed <= (by_bytes ? 300 : 100));
+    bench.outside().clear();
+    quiet.send(udp_frame(bench.flow(quiet, kWorld, 9999), "question"));
+    CHECK(bench.outside().sees("question", kSoon));
+    require_ok(firewall.remove());
+  }
+}
+
 TEST_CASE("a policy that makes no sense is refused by name") {
   const auto message = [](const Policy::Destination& destination) {
     const auto checked = check_policy({.access = Policy::Access::egress, .allowed = {destination}});
@@ -300,7 +356,7 @@ TEST_CASE("a policy that makes no sense is refused by name") {
   CHECK(message({anywhere, Policy::Protocol::any, 1, 2}) == "ports of 0.0.0.0/0 need a protocol, tcp or udp");
   CHECK(message({anywhere, Policy::Protocol::udp, 1, 2}).empty());
   Policy many;
-  many.denied.resize(Policy::kMaxDestinations + 1);
+  many.denied.resize(Policy::kMaxDenied + 1);
   CHECK_FALSE(check_policy(many));
 }
 

@@ -1,12 +1,20 @@
 #include "net/host_network.h"
 
+#include <arpa/inet.h>
+#include <fcntl.h>
+#include <linux/if_packet.h>
+#include <net/if.h>
+#include <poll.h>
+#include <sched.h>
 #include <sys/ptrace.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/user.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <csignal>
 #include <functional>
 #include <string>
@@ -30,7 +38,7 @@ HostNetworkSettings settings_in(const TestFolder& folder) {
   return {.state_dir = folder.path(),
           .address = value_of(Ipv4Subnet::parse("192.168.10.1/24")),
           .agent_port = 50051,
-          .taps_ready = 2,
+          .ports_ready = 2,
           .egress = false};
 }
 
@@ -113,11 +121,11 @@ TEST_CASE("a guest is attached with all it needs, and detached without a trace")
   // ARP for the host is answered to it, and only to its own address.
   const Arp asks{.sender_mac = guest.lease.mac, .sender = guest.lease.address, .target = guest.gateway};
   const std::string frame = std::string(12, '\0') + arp_frame(guest.lease.mac, kBroadcastMac, asks);
-  REQUIRE(::write(guest.tap.get(), frame.data(), frame.size()) > 0);
+  REQUIRE(::write(guest.end.get(), frame.data(), frame.size()) > 0);
   char answer[128];
   ssize_t count = -1;
   for (int i = 0; i < 2000 && count < 0; ++i) {
-    count = ::read(guest.tap.get(), answer, sizeof answer);
+    count = ::read(guest.end.get(), answer, sizeof answer);
     if (count < 0) ::usleep(1000);
   }
   CHECK(count >= 12 + 42);
@@ -126,7 +134,7 @@ TEST_CASE("a guest is attached with all it needs, and detached without a trace")
   CHECK(network.detach(guest.port, 0).error().code == Code::not_found);
   CHECK_FALSE(view_of(space.socket()).contains("192.168.10.2"));
   require_ok(network.close());
-  guest.tap.reset();
+  guest.end.reset();
   CHECK(view_of(space.socket()) == before);
   CHECK(open != before);
 }
@@ -155,6 +163,101 @@ TEST_CASE("TAPs are made ahead, isolated, used once, and gone with their last co
   CHECK(taps() == 2);
   require_ok(network.close());
   CHECK(taps() == 0);
+}
+
+namespace {
+
+/// Runs `work` in a guest's network namespace.
+void in_guest(const AttachedGuest& guest, const std::function<void()>& work) {
+  const Fd home = value_of(sys::open("/proc/thread-self/ns/net", O_RDONLY));
+  REQUIRE(::setns(guest.end.get(), CLONE_NEWNET) == 0);
+  work();
+  REQUIRE(::setns(home.get(), CLONE_NEWNET) == 0);
+}
+
+/// Whether a TCP connection from this namespace comes to be; a refused one shows at once, a dropped one
+/// never.
+bool connects(Ipv4Address address, uint16_t port) {
+  const Fd socket(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  sockaddr_in to{
+      .sin_family = AF_INET, .sin_port = htons(port), .sin_addr = {htonl(address.value)}, .sin_zero = {}};
+  if (::connect(socket.get(), reinterpret_cast<const sockaddr*>(&to), sizeof to) == 0) return true;
+  if (errno != EINPROGRESS) return false;
+  pollfd writable{.fd = socket.get(), .events = POLLOUT};
+  if (::poll(&writable, 1, 100) != 1) return false;
+  int error = 0;
+  socklen_t len_bytes = sizeof error;
+  ::getsockopt(socket.get(), SOL_SOCKET, SO_ERROR, &error, &len_bytes);
+  return error == 0;
+}
+
+Fd listen_everywhere(uint16_t port) {
+  Fd socket(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  const sockaddr_in any{.sin_family = AF_INET, .sin_port = htons(port), .sin_addr = {}, .sin_zero = {}};
+  REQUIRE(::bind(socket.get(), reinterpret_cast<const sockaddr*>(&any), sizeof any) == 0);
+  REQUIRE(::listen(socket.get(), 8) == 0);
+  return socket;
+}
+
+void send_raw(const std::string& frame) {
+  const Fd socket(::socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0));
+  sockaddr_ll to{};
+  to.sll_family = AF_PACKET;
+  to.sll_ifindex = static_cast<int>(::if_nametoindex("eth0"));
+  REQUIRE(::sendto(socket.get(), frame.data(), frame.size(), 0, reinterpret_cast<const sockaddr*>(&to),
+                   sizeof to) > 0);
+}
+
+}  // namespace
+
+TEST_CASE("a guest of processes has a namespace with its addresses, behind the rules of a TAP") {
+  if (!network_usable()) return;
+  const TestFolder folder;
+  Namespace space;
+  const std::string before = view_of(space.socket());
+  HostNetworkSettings settings = settings_in(folder);
+  settings.kind = PortKind::veth;
+  HostNetwork network = value_of(HostNetwork::open(settings));
+  CHECK(value_of(network.refill_one()) == false);
+  AttachedGuest guest = value_of(network.attach("guest", {}, 0));
+  AttachedGuest other = value_of(network.attach("other", {}, 0));
+  CHECK(value_of(network.refill_one()));
+  const Fd at_agent_port = listen_everywhere(50051);
+  const Fd at_host_port = listen_everywhere(8080);
+  in_guest(guest, [&] {
+    NetlinkSocket inside = value_of(NetlinkSocket::open());
+    const Link link = value_of(find_link(inside, "eth0"));
+    CHECK(link.mac == guest.lease.mac);
+    CHECK(link.mtu == guest.mtu);
+    CHECK(value_of(list_addresses(inside, link)).at(0).text() == guest.lease.address.text() + "/24");
+    CHECK(value_of(list_links(inside, "")).size() == 2);
+    CHECK(value_of(sys::read_file("/proc/sys/net/ipv6/conf/eth0/disable_ipv6")) == "1\n");
+    CHECK(connects(guest.gateway, 50051));
+    CHECK_FALSE(connects(guest.gateway, 8080));
+    const Fd at_guest = listen_everywhere(50051);
+    in_guest(other, [&] {
+      CHECK(connects(guest.gateway, 50051));
+      CHECK_FALSE(connects(guest.lease.address, 50051));
+    });
+    // As one who has broken into the namespace: with another's addresses, of either kind.
+    const MacAddress gateway_mac = network.bridge().link().mac;
+    send_raw(udp_frame({guest.lease.mac, gateway_mac, other.lease.address, guest.gateway}, "x"));
+    send_raw(udp_frame({other.lease.mac, gateway_mac, guest.lease.address, guest.gateway}, "x"));
+    send_raw(
+        arp_frame(guest.lease.mac, kBroadcastMac,
+                  {.sender_mac = guest.lease.mac, .sender = other.lease.address, .target = guest.gateway}));
+    send_raw(ipv6_frame(guest.lease.mac, gateway_mac, 17, "x"));
+  });
+  CHECK(value_of(network.counters(guest.port)).spoofed_packets == 4);
+  require_ok(network.detach(guest.port, 0));
+  in_guest(guest, [&] { CHECK_FALSE(connects(guest.gateway, 50051)); });
+  require_ok(network.detach(other.port, 0));
+  require_ok(network.close());
+  guest.end.reset();
+  other.end.reset();
+  // The kernel takes namespaces away when it has the time.
+  for (int i = 0; i < 500 && view_of(space.socket()) != before; ++i) ::usleep(10'000);
+  CHECK(view_of(space.socket()) == before);
 }
 
 TEST_CASE("a host that does not forward is no host of guests with egress") {
@@ -249,7 +352,7 @@ TEST_CASE("a server starts over what a killed one left") {
   CHECK_FALSE(network.bridge().adopted());
   AttachedGuest guest = value_of(network.attach("guest", {}, 0));
   require_ok(network.detach(guest.port, 0));
-  guest.tap.reset();
+  guest.end.reset();
   require_ok(network.close());
   CHECK(view_of(space.socket()) == before);
 }

@@ -82,7 +82,8 @@ Result<Link> create(NetlinkSocket& socket, Journal& journal, const std::string& 
 }
 
 std::string holder_of(const sockaddr_un& address, socklen_t len_bytes) {
-  const Fd socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  // Whoever has it accepts nobody: once that many have asked, one more must not wait.
+  const Fd socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   ucred peer{};
   socklen_t peer_bytes = sizeof peer;
   if (::connect(socket.get(), reinterpret_cast<const sockaddr*>(&address), len_bytes) < 0 ||
@@ -95,6 +96,7 @@ std::string holder_of(const sockaddr_un& address, socklen_t len_bytes) {
 }  // namespace
 
 Result<BridgeLock> BridgeLock::take(const std::string& bridge) {
+  TRY(check_link_name(bridge));
   // An abstract name belongs to the network namespace and to no file system (unix(7)).
   const std::string name = "lambdo/bridge/" + bridge;
   sockaddr_un address{};
@@ -105,18 +107,17 @@ Result<BridgeLock> BridgeLock::take(const std::string& bridge) {
   if (!socket.valid()) return fail_errno("socket for the lock of bridge " + bridge);
   if (::bind(socket.get(), reinterpret_cast<const sockaddr*>(&address), len_bytes) < 0) {
     if (errno != EADDRINUSE) return fail_errno("lock of bridge " + bridge);
-    return fail(Code::unavailable, holder_of(address, len_bytes) + " uses the bridge " + bridge +
-                                       " already; stop it, or give this server a bridge of its own");
+    return std::unexpected(Error{Code::unavailable, EADDRINUSE,
+                                 holder_of(address, len_bytes) + " uses the bridge " + bridge +
+                                     " already; stop it, or give this server a bridge of its own"});
   }
-  if (::listen(socket.get(), 1) < 0) return fail_errno("lock of bridge " + bridge);
-  return BridgeLock(std::move(socket));
+  if (::listen(socket.get(), SOMAXCONN) < 0) return fail_errno("lock of bridge " + bridge);
+  return BridgeLock(bridge, std::move(socket));
 }
 
-Result<Bridge> Bridge::set_up(NetlinkSocket& socket, Journal& journal, const std::string& name,
-                              Ipv4Subnet address) {
-  TRY(check_link_name(name));
+Result<Bridge> Bridge::set_up(NetlinkSocket& socket, Journal& journal, BridgeLock lock, Ipv4Subnet address) {
   TRY(check_address(address));
-  BridgeLock lock = TRY(BridgeLock::take(name));
+  const std::string name = lock.bridge();
   const auto found = find_link(socket, name);
   if (!found && found.error().code != Code::not_found) return std::unexpected(found.error());
   if (found) {

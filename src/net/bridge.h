@@ -15,24 +15,26 @@ namespace lambdo::net {
 /// network namespace, as bridges do, and ends with the process, however that ends.
 class BridgeLock {
  public:
-  /// Code::unavailable where another process has it; names it.
+  /// Code::unavailable with EADDRINUSE where another process has it; names it.
   static Result<BridgeLock> take(const std::string& bridge);
 
- private:
-  explicit BridgeLock(Fd socket) : socket_(std::move(socket)) {}
+  [[nodiscard]] const std::string& bridge() const { return bridge_; }
 
+ private:
+  BridgeLock(std::string bridge, Fd socket) : bridge_(std::move(bridge)), socket_(std::move(socket)) {}
+
+  std::string bridge_;
   Fd socket_;
 };
 
 /// The bridge that guests are connected to. Blocking code.
 class Bridge {
  public:
-  /// Makes the bridge `name` with this address, up and without IPv6. One that is there already and has the
-  /// address is adopted: it is used as it is, set up, and stays afterwards. Errors (unavailable) say what is
-  /// in the way and what to do: something else of this name, a bridge with another address, another server on
-  /// it, or another interface with a part of this network.
-  static Result<Bridge> set_up(NetlinkSocket& socket, Journal& journal, const std::string& name,
-                               Ipv4Subnet address);
+  /// Makes the bridge of the lock with this address, up and without IPv6. One that is there already and has
+  /// the address is adopted: it is used as it is, set up, and stays afterwards. Errors (unavailable) say what
+  /// is in the way and what to do: something else of this name, a bridge with another address, or another
+  /// interface with a part of this network.
+  static Result<Bridge> set_up(NetlinkSocket& socket, Journal& journal, BridgeLock lock, Ipv4Subnet address);
 
   /// Removes it, unless it was adopted.
   Result<> tear_down(NetlinkSocket& socket, Journal& journal);

@@ -51,10 +51,12 @@ Result<HostNetwork> HostNetwork::open(HostNetworkSettings settings) {
   TRY(check_forwarding(settings));
   NetlinkSocket socket = TRY(NetlinkSocket::open());
   Journal journal = TRY(Journal::open(settings.state_dir + "/network"));
+  // Before anything is undone or written down: the rules of this bridge are its server's.
+  BridgeLock lock = TRY(BridgeLock::take(settings.bridge));
   TRY(undo_all(socket, journal));
   // Written down before the bridge, so that they are undone after it: no guest is ever without rules.
   TRY(journal.record(rules_of(settings.bridge)));
-  auto bridge = Bridge::set_up(socket, journal, settings.bridge, settings.address);
+  auto bridge = Bridge::set_up(socket, journal, std::move(lock), settings.address);
   Result<Firewall> firewall = bridge ? Firewall::install(firewall_settings(settings, bridge->adopted()))
                                      : std::unexpected(bridge.error());
   if (!firewall) {
@@ -118,7 +120,8 @@ Result<AttachedGuest> HostNetwork::attach(std::string_view identity, const Polic
                        .lease = lease,
                        .gateway = settings_.address.address,
                        .prefix_len = settings_.address.prefix_len,
-                       .mtu = bridge_.link().mtu};
+                       .mtu = bridge_.link().mtu,
+                       .resolvers = settings_.resolvers};
 }
 
 Result<> HostNetwork::detach(const std::string& port, long long now_ns) {

@@ -44,6 +44,7 @@ struct AttachedGuest {
   Ipv4Address gateway;
   uint8_t prefix_len = 0;
   uint32_t mtu = 0;
+  std::vector<Ipv4Address> resolvers;  ///< that it may ask
 };
 
 /// The host's side of guests with a network: a bridge, rules, addresses and ports, and the journal that keeps

@@ -51,8 +51,9 @@ Result<Journal> Journal::open(const std::string& folder) {
   journal.folder_ = folder;
   journal.lock_ = TRY(sys::open(folder + "/lock", O_RDWR | O_CREAT | O_NOFOLLOW, 0600));
   if (!TRY(sys::try_flock(journal.lock_.get(), LOCK_EX))) {
-    return fail(Code::unavailable,
-                "another server has " + folder + "; stop it, or give this one a state_dir of its own");
+    return std::unexpected(
+        Error{Code::unavailable, EWOULDBLOCK,
+              "another server has " + folder + "; stop it, or give this one a state_dir of its own"});
   }
   const auto text = sys::read_file(folder + "/journal");
   if (!text && text.error().os_errno != ENOENT) return std::unexpected(text.error());

@@ -34,7 +34,7 @@ struct Made {
 /// that is written here, so nothing is synced. Blocking code.
 class Journal {
  public:
-  /// `folder` is made where it is missing. Code::unavailable where another server has it.
+  /// `folder` is made where it is missing. Code::unavailable with EWOULDBLOCK where another server has it.
   static Result<Journal> open(const std::string& folder);
 
   /// Before it is made. After an error it must not be made.

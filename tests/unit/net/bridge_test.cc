@@ -15,9 +15,14 @@ static Ipv4Subnet subnet(const char* text) {
   return value_of(Ipv4Subnet::parse(text));
 }
 
+static Result<Bridge> set_up_bridge(NetlinkSocket& socket, Journal& journal, const std::string& name,
+                                    Ipv4Subnet address) {
+  return Bridge::set_up(socket, journal, TRY(BridgeLock::take(name)), address);
+}
+
 static std::string refusal(NetlinkSocket& socket, Journal& journal, const std::string& name,
                            const char* address) {
-  const auto bridge = Bridge::set_up(socket, journal, name, subnet(address));
+  const auto bridge = set_up_bridge(socket, journal, name, subnet(address));
   if (bridge) return "";
   CHECK(journal.entries().empty());
   return bridge.error().message;
@@ -28,7 +33,7 @@ TEST_CASE("a bridge is made with its address, and removed") {
   const TestFolder folder;
   Namespace space;
   Journal journal = value_of(Journal::open(folder.path()));
-  Bridge bridge = value_of(Bridge::set_up(space.socket(), journal, "lambdo0", subnet("192.168.10.1/24")));
+  Bridge bridge = value_of(set_up_bridge(space.socket(), journal, "lambdo0", subnet("192.168.10.1/24")));
   CHECK_FALSE(bridge.adopted());
   const Link link = value_of(find_link(space.socket(), "lambdo0"));
   CHECK(link.up);
@@ -48,7 +53,7 @@ TEST_CASE("a bridge with the same address is adopted and stays") {
   const Link own = value_of(create_bridge(space.socket(), "lambdo0", mac_of("operator")));
   require_ok(add_address(space.socket(), own, subnet("10.0.0.1/8")));
   require_ok(add_address(space.socket(), own, subnet("192.168.10.1/24")));
-  Bridge bridge = value_of(Bridge::set_up(space.socket(), journal, "lambdo0", subnet("192.168.10.1/24")));
+  Bridge bridge = value_of(set_up_bridge(space.socket(), journal, "lambdo0", subnet("192.168.10.1/24")));
   CHECK(bridge.adopted());
   CHECK(value_of(find_link(space.socket(), "lambdo0")).up);
   CHECK(journal.entries().empty());
@@ -89,17 +94,17 @@ TEST_CASE("two servers on one bridge refuse each other, in other namespaces they
   Journal first = value_of(Journal::open(folders[0].path()));
   Journal second = value_of(Journal::open(folders[1].path()));
   {
-    Bridge bridge = value_of(Bridge::set_up(space.socket(), first, "lambdo0", subnet("10.1.0.1/24")));
-    const auto refused = Bridge::set_up(space.socket(), second, "lambdo0", subnet("10.1.0.1/24"));
+    Bridge bridge = value_of(set_up_bridge(space.socket(), first, "lambdo0", subnet("10.1.0.1/24")));
+    const auto refused = set_up_bridge(space.socket(), second, "lambdo0", subnet("10.1.0.1/24"));
     REQUIRE_FALSE(refused);
     CHECK(refused.error().code == Code::unavailable);
     CHECK(
         refused.error().message.starts_with("process " + std::to_string(::getpid()) + " of user 0 uses the"));
-    CHECK(Bridge::set_up(space.socket(), second, "lambdo1", subnet("10.2.0.1/24")));
+    CHECK(set_up_bridge(space.socket(), second, "lambdo1", subnet("10.2.0.1/24")));
     Namespace elsewhere;
-    CHECK(Bridge::set_up(elsewhere.socket(), second, "lambdo0", subnet("10.1.0.1/24")));
+    CHECK(set_up_bridge(elsewhere.socket(), second, "lambdo0", subnet("10.1.0.1/24")));
   }
-  CHECK(value_of(Bridge::set_up(space.socket(), second, "lambdo0", subnet("10.1.0.1/24"))).adopted());
+  CHECK(value_of(set_up_bridge(space.socket(), second, "lambdo0", subnet("10.1.0.1/24"))).adopted());
 }
 
 }  // namespace lambdo::net

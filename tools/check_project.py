@@ -14,7 +14,7 @@ DIRECT_INCLUDES = {
     "http": ["reactor"],
     "virtio": ["base"],
     "vsock": ["reactor", "virtio"],
-    "net": ["reactor", "virtio"],
+    "net": ["base"],
     "kvm": ["reactor", "virtio"],
     "registry": ["http"],
     "image": ["registry"],

@@ -1,13 +1,11 @@
 #include "cli/privileges.h"
 
-#include <linux/capability.h>
 #include <linux/sched.h>
 #include <linux/sched/types.h>
-#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include <cerrno>
+#include "base/capabilities.h"
 
 namespace lambdo::cli {
 
@@ -18,18 +16,7 @@ static constexpr int kServerNice = -10;
 static constexpr uint64_t kServerSliceNs = 100'000;
 
 Result<> drop_privileges() {
-  for (unsigned long capability = 0; capability <= 63; ++capability) {
-    if (::prctl(PR_CAPBSET_DROP, capability, 0, 0, 0) == 0) continue;
-    if (errno == EINVAL) break;     // behind the last one that the kernel knows
-    if (errno == EPERM) return {};  // not privileged: nothing to give up
-    return fail_errno("PR_CAPBSET_DROP");
-  }
-  if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0) return fail_errno("PR_SET_NO_NEW_PRIVS");
-  __user_cap_header_struct header{.version = _LINUX_CAPABILITY_VERSION_3, .pid = 0};
-  __user_cap_data_struct sets[_LINUX_CAPABILITY_U32S_3] = {};
-  sets[0].permitted = sets[0].effective = 1U << CAP_NET_BIND_SERVICE;
-  if (::syscall(SYS_capset, &header, sets) < 0) return fail_errno("capset");
-  return {};
+  return sys::keep_capabilities(sys::capability_bit(CAP_NET_BIND_SERVICE));
 }
 
 void raise_priority() {

@@ -1,28 +1,24 @@
 #pragma once
 
-#include <sys/types.h>
-
 #include <cstdint>
-#include <map>
 #include <string>
 
 #include "base/error.h"
 #include "base/fd.h"
+#include "base/helper_process.h"
+#include "base/helper_socket.h"
 #include "namespace/launcher_main.h"
 #include "namespace/message.h"
 #include "namespace/sandbox.h"
-#include "reactor/event.h"
+#include "reactor/helper_channel.h"
 #include "reactor/reactor.h"
-#include "reactor/scope.h"
 #include "reactor/task.h"
 
 namespace lambdo::namespaces {
 
 /// A running launcher process. When this dies unused, the launcher ends by itself.
 struct LauncherProcess {
-  Fd socket;
-  pid_t pid = -1;
-  Fd pidfd;
+  helper::Process process;
   Fd lock;  ///< on the state directory, for as long as this server lives
   LauncherReport report;
 };
@@ -42,7 +38,7 @@ class LauncherObserver {
 
 /// The server's side of the launcher: it starts and ends sandboxes for a server that cannot fork itself.
 /// Requests may overlap. When the launcher is lost all of them fail with Code::engine_failed.
-class Launcher {
+class Launcher final : private reactor::HelperChannel::Observer {
  public:
   /// Takes the lock on the state directory (made where it is missing), forks the launcher and waits until it
   /// is ready. The process must be single-threaded. Errors: Code::unavailable where another server uses the
@@ -51,21 +47,22 @@ class Launcher {
 
   Launcher(reactor::Reactor& reactor, LauncherProcess process);
   /// `stop` must have returned.
-  ~Launcher() = default;
+  ~Launcher() override = default;
   Launcher(const Launcher&) = delete;
   Launcher& operator=(const Launcher&) = delete;
 
-  [[nodiscard]] const LauncherReport& report() const { return process_.report; }
-  [[nodiscard]] bool alive() const { return alive_; }
+  [[nodiscard]] const LauncherReport& report() const { return report_; }
+  [[nodiscard]] bool alive() const { return channel_.alive(); }
   /// nullptr for none. Lives until the next call or the launcher's end.
   void observe(LauncherObserver* observer) { observer_ = observer; }
 
   /// Makes a kind of sandbox known; gives what `launch` takes. Relative paths are taken from the working
   /// directory. Errors name rootfs or agent.
   reactor::Task<Result<uint32_t>> define(SandboxSpec spec);
-  /// Starts a sandbox whose agent gets `agent_socket`. What goes wrong after that in bubblewrap or the agent
-  /// is told to the observer, with what they said.
-  reactor::Task<Result<SandboxId>> launch(uint32_t kind, Fd agent_socket);
+  /// Starts a sandbox whose agent gets `agent_socket`; `network` is the namespace of a kind with a network,
+  /// which ends with the sandbox where nobody else has it. What goes wrong after that in bubblewrap or the
+  /// agent is told to the observer, with what they said.
+  reactor::Task<Result<SandboxId>> launch(uint32_t kind, Fd agent_socket, Fd network = {});
   reactor::Task<Result<>> set_limits(SandboxId sandbox, uint64_t memory_mb, uint64_t processes);
   reactor::Task<Result<Usage>> usage(SandboxId sandbox);
   /// Kills all in it; returns when its processes and cgroups are gone.
@@ -74,27 +71,15 @@ class Launcher {
   reactor::Task<> stop();
 
  private:
-  struct Call {
-    explicit Call(reactor::Reactor& reactor) : answered(reactor) {}
-    reactor::Event answered;
-    Result<Message> answer = fail(Code::internal, "no answer");
-  };
+  void received(Message message) override;
+  void lost(const Error& error) override;
+  reactor::Task<Result<Message>> call(Message request, helper::Attachments attached = {});
 
-  reactor::Task<Result<Message>> call(Message request, Fd attached = {});
-  reactor::Task<Result<>> send(std::string bytes, const Fd& attached);
-  reactor::Task<> receive_all();
-  void dispatch(Message message);
-  void lose(const Error& error);
-
-  reactor::Reactor* reactor_;
-  LauncherProcess process_;
+  LauncherReport report_;
+  Fd lock_;
   LauncherObserver* observer_ = nullptr;
-  reactor::Scope scope_;
-  bool alive_ = true;
-  bool stopping_ = false;
-  std::map<uint32_t, Call*> calls_;
-  uint32_t next_request_ = 1;
   SandboxId next_sandbox_ = 1;
+  reactor::HelperChannel channel_;
 };
 
 }  // namespace lambdo::namespaces

@@ -11,10 +11,11 @@
 #include <csignal>
 
 #include "base/check.h"
+#include "base/helper_process.h"
+#include "base/helper_socket.h"
 #include "base/log.h"
 #include "base/syscalls.h"
 #include "namespace/launcher_state.h"
-#include "namespace/message_socket.h"
 #include "namespace/spawn.h"
 
 namespace lambdo::namespaces {
@@ -26,7 +27,7 @@ constexpr int kKillAgainMs = 5;
 
 Message answer(const Result<std::vector<uint64_t>>& result, uint32_t request) {
   Message message =
-      result ? Message{.kind = Kind::success, .numbers = *result} : encode_failure(result.error());
+      result ? Message{.kind = Kind::success, .numbers = *result} : helper::encode_failure(result.error());
   message.numbers.resize(result ? 3 : 2);
   message.request = request;
   return message;
@@ -74,7 +75,7 @@ class Loop {
   }
 
   void handle_request() {
-    Result<std::optional<Received>> received = receive_message(socket_);
+    Result<std::optional<helper::Received>> received = helper::receive_message(socket_, launcher_protocol());
     if (!received && received.error().code == Code::invalid_argument) {
       log::error("launcher: ignored a request", {{"error", received.error().message}});
       return;
@@ -95,7 +96,7 @@ class Loop {
     send(answer(perform(request, std::move((*received)->attached)), request.request));
   }
 
-  Result<std::vector<uint64_t>> perform(const Message& request, Fd attached) {
+  Result<std::vector<uint64_t>> perform(const Message& request, helper::Attachments attached) {
     const std::vector<uint64_t>& numbers = request.numbers;
     switch (request.kind) {
       case Kind::define: {
@@ -103,8 +104,10 @@ class Loop {
         return std::vector{TRY(state_->define(spec))};
       }
       case Kind::launch: {
-        if (!attached.valid()) return fail(Code::invalid_argument, "launch without the agent's socket");
-        const pid_t pid = TRY(state_->launch(numbers[0], numbers[1], std::move(attached)));
+        auto& [agent_socket, network] = attached;
+        if (!agent_socket.valid()) return fail(Code::invalid_argument, "launch without the agent's socket");
+        const pid_t pid =
+            TRY(state_->launch(numbers[0], numbers[1], std::move(agent_socket), std::move(network)));
         return std::vector{static_cast<uint64_t>(pid)};
       }
       case Kind::set_limits:
@@ -124,7 +127,7 @@ class Loop {
 
   void send(const Message& message) {
     // A server that is gone shows itself at the next poll; sandboxes are destroyed either way.
-    static_cast<void>(send_message(socket_, message));
+    static_cast<void>(helper::send_message(socket_, launcher_protocol(), message));
   }
 
   LauncherState* state_;
@@ -134,58 +137,26 @@ class Loop {
   uint32_t stop_request_ = 0;
 };
 
-/// 0 to kSeccompFd stay taken, so that descriptors for new sandboxes can be moved there. Standard error is
-/// kept for our own faults.
-Result<> settle_descriptors(Fd& socket, Fd& lock) {
-  constexpr int kFirstFree = BwrapCommand::kSeccompFd + 1;
-  for (Fd* fd : {&socket, &lock}) {
-    const int moved = ::fcntl(fd->get(), F_DUPFD_CLOEXEC, kFirstFree);
-    if (moved < 0) return fail_errno("dup");
-    static_cast<void>(fd->release());
-    *fd = Fd(moved);
-  }
-  const int null = ::open("/dev/null", O_RDWR | O_CLOEXEC);
-  if (null < 0) return fail_errno("open /dev/null");
-  for (const int fd : {0, 1, 3, 4}) {
-    if (fd != null && ::dup2(null, fd) < 0) return fail_errno("dup2");
-  }
-  const auto low = static_cast<unsigned>(std::min(socket.get(), lock.get()));
-  const auto high = static_cast<unsigned>(std::max(socket.get(), lock.get()));
-  // All that the server had open stays the server's. Failing ranges are empty ones.
-  if (low > kFirstFree) ::close_range(kFirstFree, low - 1, 0);
-  if (high > low + 1) ::close_range(low + 1, high - 1, 0);
-  ::close_range(high + 1, ~0U, 0);
-  return {};
-}
-
-/// SIGCHLD is read from a descriptor; what a terminal or service manager sends to all processes of a service
-/// is left to the server, whose end shows on the socket.
-Result<Fd> settle_signals() {
-  for (int signal = 1; signal < NSIG; ++signal) ::signal(signal, SIG_DFL);
-  sigset_t blocked;
-  ::sigemptyset(&blocked);
-  for (const int signal : {SIGCHLD, SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGPIPE, SIGUSR1, SIGUSR2}) {
-    ::sigaddset(&blocked, signal);
-  }
-  ::sigprocmask(SIG_SETMASK, &blocked, nullptr);
+/// SIGCHLD is read from a descriptor.
+Result<Fd> watch_children() {
   sigset_t children;
   ::sigemptyset(&children);
   ::sigaddset(&children, SIGCHLD);
+  ::sigprocmask(SIG_BLOCK, &children, nullptr);
   const int fd = ::signalfd(-1, &children, SFD_CLOEXEC | SFD_NONBLOCK);
   if (fd < 0) return fail_errno("signalfd");
   return Fd(fd);
 }
 
 Result<> serve(const LauncherOptions& options, const std::string& state_name, Fd& socket, Fd& lock) {
-  ::setsid();
-  ::umask(022);
-  ::prctl(PR_SET_NAME, "lambdo-launcher");
+  // 0 to kSeccompFd stay taken, so that descriptors for new sandboxes can be moved there.
+  Fd* const kept[] = {&socket, &lock};
+  TRY(helper::settle_process("lambdo-launcher", kept, BwrapCommand::kSeccompFd + 1));
   // Processes of a sandbox whose outermost one has died become our children, so that we reap them.
   ::prctl(PR_SET_CHILD_SUBREAPER, 1);
-  TRY(settle_descriptors(socket, lock));
-  const Fd signals = TRY(settle_signals());
+  const Fd signals = TRY(watch_children());
   LauncherState state = TRY(LauncherState::create(options, state_name));
-  TRY(send_message(socket.get(), encode_report(state.report())));
+  TRY(helper::send_message(socket.get(), launcher_protocol(), encode_report(state.report())));
   Loop(state, socket.get(), signals.get()).run();
   state.remove_cgroups();
   return {};
@@ -197,7 +168,8 @@ int launcher_main(const LauncherOptions& options, const std::string& state_name,
   const Result<> served = serve(options, state_name, socket, lock);
   if (served) return 0;
   // Before the report the server waits for one message, this one.
-  static_cast<void>(send_message(socket.get(), encode_failure(served.error())));
+  static_cast<void>(
+      helper::send_message(socket.get(), launcher_protocol(), helper::encode_failure(served.error())));
   return 1;
 }
 

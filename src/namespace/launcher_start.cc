@@ -16,7 +16,7 @@
 #include "base/syscalls.h"
 #include "base/text.h"
 #include "namespace/launcher.h"
-#include "namespace/message_socket.h"
+#include "namespace/message.h"
 
 namespace lambdo::namespaces {
 
@@ -24,7 +24,6 @@ namespace {
 
 // A launcher whose server was killed has to clean up before another may start.
 constexpr int kPredecessorTimeoutMs = 5000;
-constexpr int kReadyTimeoutMs = 15'000;
 
 Result<std::string> real_path(const std::string& path) {
   const std::unique_ptr<char, void (*)(void*)> resolved(::realpath(path.c_str(), nullptr), ::free);
@@ -64,21 +63,6 @@ Result<Fd> lock_state(const std::string& state_dir) {
   return lock;
 }
 
-Result<LauncherReport> wait_ready(const Fd& socket) {
-  pollfd ready{.fd = socket.get(), .events = POLLIN};
-  int count = 0;
-  while ((count = ::poll(&ready, 1, kReadyTimeoutMs)) < 0 && errno == EINTR) {
-  }
-  if (count < 0) return fail_errno("poll");
-  if (count == 0) return fail(Code::timeout, "the launcher process did not get ready");
-  std::optional<Received> first = TRY(receive_message(socket.get()));
-  if (!first) return fail(Code::engine_failed, "the launcher process ended without saying why");
-  if (first->message.kind == Kind::failure) return std::unexpected(decode_failure(first->message));
-  if (first->message.kind != Kind::report)
-    return fail(Code::internal, "the launcher's first message is no report");
-  return decode_report(first->message);
-}
-
 }  // namespace
 
 // FNV-1a: different state directories, different names.
@@ -95,25 +79,12 @@ Result<LauncherProcess> Launcher::start_process(const LauncherOptions& options) 
   const std::string state_dir = TRY(real_path(options.state_dir));
   LauncherProcess process;
   process.lock = TRY(lock_state(state_dir));
-  auto [ours, theirs] = TRY(sys::socketpair(SOCK_SEQPACKET));
-  process.pid = ::fork();
-  if (process.pid < 0) return fail_errno("fork");
-  if (process.pid == 0) {
-    ours.reset();
-    ::_exit(
-        launcher_main(options, cgroup_folder_name(state_dir), std::move(theirs), std::move(process.lock)));
-  }
-  theirs.reset();
-  process.socket = std::move(ours);
-  Result<Fd> pidfd = sys::pidfd_open(process.pid);
-  Result<LauncherReport> report = pidfd ? wait_ready(process.socket) : std::unexpected(pidfd.error());
-  if (!report) {
-    ::kill(process.pid, SIGKILL);
-    ::waitpid(process.pid, nullptr, 0);
-    return std::unexpected(std::move(report).error().with_context("namespace engine"));
-  }
-  process.pidfd = std::move(*pidfd);
-  process.report = std::move(*report);
+  auto started = helper::start_process("launcher", launcher_protocol(), Kind::report, [&](Fd socket) {
+    return launcher_main(options, cgroup_folder_name(state_dir), std::move(socket), std::move(process.lock));
+  });
+  if (!started) return std::unexpected(std::move(started).error().with_context("namespace engine"));
+  process.report = decode_report(started->first);
+  process.process = std::move(*started);
   return process;
 }
 

@@ -92,7 +92,8 @@ Result<uint64_t> LauncherState::define(const SandboxSpec& spec) {
   for (const std::string& path : {spec.rootfs, spec.agent_path}) {
     if (!path.starts_with('/')) return fail(Code::invalid_argument, "path '" + path + "' is not absolute");
   }
-  const std::string image = TRY(stage_->add_image(spec.rootfs, spec.agent_path));
+  const std::string image = TRY(stage_->add_image(
+      spec.rootfs, spec.agent_path, spec.networked ? std::optional(spec.resolver_file) : std::nullopt));
   specs_.push_back(std::make_unique<Spec>(
       Spec{.values = spec, .command = BwrapCommand(options_.bwrap_path, image, spec)}));
   return specs_.size() - 1;
@@ -106,7 +107,7 @@ Result<LauncherState::Sandbox*> LauncherState::find(SandboxId id) {
   return &found->second;
 }
 
-Result<pid_t> LauncherState::launch(uint64_t spec_index, SandboxId id, Fd agent_socket) {
+Result<pid_t> LauncherState::launch(uint64_t spec_index, SandboxId id, Fd agent_socket, Fd network) {
   if (spec_index >= specs_.size()) {
     return fail(Code::not_found, "no kind of sandbox " + std::to_string(spec_index));
   }
@@ -117,6 +118,10 @@ Result<pid_t> LauncherState::launch(uint64_t spec_index, SandboxId id, Fd agent_
                 "all " + std::to_string(options_.max_sandboxes) + " places for sandboxes are taken");
   }
   const Spec& spec = *specs_[spec_index];
+  if (spec.values.networked != network.valid()) {
+    return fail(Code::invalid_argument, "a sandbox of " + spec.values.name + " is launched " +
+                                            (network.valid() ? "with" : "without") + " a network");
+  }
   Sandbox sandbox{.id = id,
                   .slot = free_slots_.front(),
                   .limits = {.memory_mb = spec.values.memory_mb,
@@ -125,6 +130,8 @@ Result<pid_t> LauncherState::launch(uint64_t spec_index, SandboxId id, Fd agent_
   if (cgroups_.version() != 0) {
     sandbox.cgroup = TRY(cgroups_.create(std::to_string(id), sandbox.limits));
   }
+  sandbox.own_network = !spec.values.networked;
+  if (!sandbox.own_network) sandbox.network.handle = std::move(network);
   if (Result<> started = start(sandbox, spec, agent_socket); !started) {
     if (sandbox.cgroup) static_cast<void>(sandbox.cgroup->remove());
     return std::unexpected(std::move(started).error().with_context("sandbox of " + spec.values.name));
@@ -140,7 +147,7 @@ Result<> LauncherState::start(Sandbox& sandbox, const Spec& spec, const Fd& agen
   auto [output, output_writer] = TRY(sys::pipe(O_NONBLOCK));
   // Opened anew each time, for a file position of its own.
   const Fd seccomp = TRY(sys::open("/proc/self/fd/" + std::to_string(seccomp_.get()), O_RDONLY));
-  sandbox.network = TRY(networks_->take());
+  if (sandbox.own_network) sandbox.network = TRY(networks_->take());
   SpawnPlan plan{.argv = spec.command.argv(),
                  .null_fd = null_.get(),
                  .output_fd = output_writer.get(),
@@ -240,7 +247,7 @@ std::vector<LauncherState::Destroyed> LauncherState::finish_destroyed(bool kill_
       ++iterator;
       continue;
     }
-    static_cast<void>(networks_->give_back(std::move(sandbox.network)));
+    if (sandbox.own_network) static_cast<void>(networks_->give_back(std::move(sandbox.network)));
     finished.push_back({.request = sandbox.request, .usage = usage});
     free_slots_.push_back(sandbox.slot);
     iterator = sandboxes_.erase(iterator);

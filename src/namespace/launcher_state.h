@@ -28,8 +28,8 @@ class LauncherState {
   [[nodiscard]] const LauncherReport& report() const { return report_; }
 
   Result<uint64_t> define(const SandboxSpec& spec);
-  /// Gives the pid of the sandbox's outermost process.
-  Result<pid_t> launch(uint64_t spec_index, SandboxId id, Fd agent_socket);
+  /// Gives the pid of the sandbox's outermost process. `network` is there where the specification says so.
+  Result<pid_t> launch(uint64_t spec_index, SandboxId id, Fd agent_socket, Fd network);
   Result<> set_limits(SandboxId id, uint64_t memory_mb, uint64_t processes);
   Result<Usage> usage(SandboxId id);
   /// Kills all in it; `finish_destroyed` tells when it is gone. `request` is answered then.
@@ -62,7 +62,8 @@ class LauncherState {
     CgroupLimits limits;
     std::optional<Cgroup> cgroup;
     NetworkNamespace network;
-    Fd output;  ///< reading end of what it writes to stderr
+    bool own_network = true;  ///< it is the launcher's, to be used again
+    Fd output;                ///< reading end of what it writes to stderr
     pid_t pid = 0;
     bool reaped = false;
     std::vector<pid_t> inner;  ///< once killed: children of `pid`, that is, the agent

@@ -19,6 +19,8 @@ struct SandboxSpec {
   uint32_t cpu_percent = 0;  ///< of one processor; 0 is no limit
   uint32_t uid = 1000;       ///< as the sandbox sees it; never 0
   uint32_t gid = 1000;
+  bool networked = false;     ///< each is started in a network namespace given with it
+  std::string resolver_file;  ///< of those with a network: the text of /etc/resolv.conf
 
   bool operator==(const SandboxSpec&) const = default;
 };

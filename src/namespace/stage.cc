@@ -63,6 +63,9 @@ Result<Fd> find_below(const Fd& folder, const std::string& path, mode_t type) {
   return fd;
 }
 
+// The name is what bubblewrap is told: see BwrapCommand.
+constexpr std::string_view kHosts = "127.0.0.1\tlocalhost lambdo\n::1\tlocalhost\n";
+
 struct MountPoint {
   const char* path;
   mode_t type;
@@ -218,7 +221,22 @@ Result<> Stage::add_devices() {
   return sys::mkdir(kScratch + "/dev/shm", 0755);
 }
 
-Result<std::string> Stage::add_image(const std::string& rootfs, const std::string& agent_path) {
+Result<std::string> Stage::network_folder_for(const std::string& resolver_file) {
+  const auto found = network_folders_.find(resolver_file);
+  if (found != network_folders_.end()) return found->second;
+  std::string folder = "/network" + std::to_string(network_folders_.size());
+  TRY(sys::mkdir(folder, 0755));
+  TRY(sys::mkdir(folder + "/etc", 0755));
+  TRY(make_file(folder + "/etc/resolv.conf", resolver_file, 0644));
+  TRY(make_file(folder + "/etc/hosts", kHosts, 0644));
+  network_folders_.emplace(resolver_file, folder);
+  return folder;
+}
+
+Result<std::string> Stage::add_image(const std::string& rootfs, const std::string& agent_path,
+                                     const std::optional<std::string>& resolver_file) {
+  std::string network_folder;
+  if (resolver_file) network_folder = TRY(network_folder_for(*resolver_file));
   TRY(call(::setns(outside_.get(), CLONE_NEWNS), "setns to the machine's mount namespace"));
   Result<Fd> tree = copy_mount(rootfs);
   Result<Fd> agent = copy_mount(agent_path);
@@ -234,7 +252,8 @@ Result<std::string> Stage::add_image(const std::string& rootfs, const std::strin
                 "agent " + agent_path + " is not a program that everybody may execute");
   }
   std::string path = "/images/" + std::to_string(images_);
-  if (Result<> attached = attach_image(path, std::move(*tree), std::move(*agent)); !attached) {
+  if (Result<> attached = attach_image(path, std::move(*tree), std::move(*agent), network_folder);
+      !attached) {
     ::umount2(path.c_str(), MNT_DETACH);
     ::umount2(lower_path().c_str(), MNT_DETACH);
     return std::unexpected(std::move(attached).error().with_context("rootfs " + rootfs));
@@ -247,20 +266,22 @@ std::string Stage::lower_path() const {
   return "/lower/" + std::to_string(images_);
 }
 
-Result<> Stage::attach_image(const std::string& path, Fd tree, Fd agent) {
+Result<> Stage::attach_image(const std::string& path, Fd tree, Fd agent, const std::string& network_folder) {
   constexpr uint64_t kImageAttributes = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV;
   if (::mkdir(path.c_str(), 0755) < 0 && errno != EEXIST) return fail_errno("mkdir " + path);
   TRY(set_attributes(tree, kImageAttributes));
-  if (has_mount_points(tree)) {
+  if (network_folder.empty() && has_mount_points(tree)) {
     TRY(attach(tree, path));
   } else {
-    // An image made by others: our folders are laid over it.
+    // An image made by others, or one that wants more in its /etc: our folders are laid over it.
     const std::string lower = lower_path();
     if (::mkdir(lower.c_str(), 0755) < 0 && errno != EEXIST) return fail_errno("mkdir " + lower);
     TRY(attach(tree, lower));
-    TRY(call(::mount("image", path.c_str(), "overlay", MS_RDONLY | MS_NOSUID | MS_NODEV,
-                     ("lowerdir=/skeleton:" + lower).c_str()),
-             "mount overlay"));
+    TRY(call(
+        ::mount("image", path.c_str(), "overlay", MS_RDONLY | MS_NOSUID | MS_NODEV,
+                ("lowerdir=" + (network_folder.empty() ? "" : network_folder + ":") + "/skeleton:" + lower)
+                    .c_str()),
+        "mount overlay"));
   }
   const Fd image = TRY(sys::open(path, O_PATH | O_DIRECTORY));
   const int devices = ::open_tree(AT_FDCWD, "/dev", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE);

@@ -1,6 +1,8 @@
 #pragma once
 
 #include <cstddef>
+#include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -22,8 +24,10 @@ class Stage {
   static Result<Stage> enter(const std::string& bwrap_path);
 
   /// Sets up the image's tree and gives its path in the stage. `rootfs` and `agent_path` are paths outside.
-  /// Errors name them.
-  Result<std::string> add_image(const std::string& rootfs, const std::string& agent_path);
+  /// Errors name them. With `resolver_file` it is for sandboxes with a network: that text is its
+  /// /etc/resolv.conf, and /etc/hosts knows the sandbox's own name.
+  Result<std::string> add_image(const std::string& rootfs, const std::string& agent_path,
+                                const std::optional<std::string>& resolver_file);
 
   /// Whether the process had the privilege itself, so that sandboxes can have other uids than its own.
   [[nodiscard]] bool privileged() const { return privileged_; }
@@ -33,12 +37,15 @@ class Stage {
   Result<> add_device(const std::string& name, unsigned minor);
   Result<> add_devices();
   [[nodiscard]] std::string lower_path() const;
-  Result<> attach_image(const std::string& path, Fd tree, Fd agent);
+  Result<> attach_image(const std::string& path, Fd tree, Fd agent, const std::string& network_folder);
+  /// The folder whose etc is laid over the images of sandboxes with these resolvers.
+  Result<std::string> network_folder_for(const std::string& resolver_file);
 
   bool privileged_ = false;
   Fd outside_;  ///< namespace in which the host's paths are looked up
   Fd inside_;
   size_t images_ = 0;
+  std::map<std::string, std::string> network_folders_;  // by the resolver file's text
 };
 
 }  // namespace lambdo::namespaces

@@ -135,7 +135,7 @@ TEST_CASE("stop destroys what still runs, and waits for it") {
 [[noreturn]] static void serve_until_killed(const LauncherOptions& options, SandboxSpec spec, int ready) {
   Result<LauncherProcess> process = Launcher::start_process(options);
   if (!process) ::_exit(1);
-  const pid_t launcher_pid = process->pid;
+  const pid_t launcher_pid = process->process.pid;
   const auto reactor = std::move(*reactor::Reactor::create());
   Launcher launcher(*reactor, std::move(*process));
   std::vector<Fd> sockets;
@@ -223,8 +223,8 @@ TEST_CASE("when server and launcher are killed the sandboxes die, and the next s
       CHECK_FALSE(std::filesystem::is_directory(folder + "/" + name));
     }
   }
-  next->socket.reset();
-  CHECK(::waitpid(next->pid, nullptr, 0) == next->pid);
+  next->process.socket.reset();
+  CHECK(::waitpid(next->process.pid, nullptr, 0) == next->process.pid);
   CHECK(cgroup_folders(files.options).empty());
 }
 
@@ -256,8 +256,8 @@ TEST_CASE("calls fail when the launcher dies, and its sandboxes die with it") {
   sandboxes.stop();
   Result<LauncherProcess> next = Launcher::start_process(sandboxes.options());
   REQUIRE_MESSAGE(next, next.error().message);
-  next->socket.reset();
-  CHECK(::waitpid(next->pid, nullptr, 0) == next->pid);
+  next->process.socket.reset();
+  CHECK(::waitpid(next->process.pid, nullptr, 0) == next->process.pid);
   CHECK(cgroup_folders(sandboxes.options()).empty());
 }
 
@@ -272,8 +272,8 @@ TEST_CASE("a state directory has one server, and the second is told which") {
   other.state_dir += "-other";
   Result<LauncherProcess> beside = Launcher::start_process(other);
   REQUIRE_MESSAGE(beside, beside.error().message);
-  beside->socket.reset();
-  CHECK(::waitpid(beside->pid, nullptr, 0) == beside->pid);
+  beside->process.socket.reset();
+  CHECK(::waitpid(beside->process.pid, nullptr, 0) == beside->process.pid);
 }
 
 TEST_CASE("a missing bubblewrap is said with the remedy") {

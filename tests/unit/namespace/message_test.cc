@@ -7,11 +7,11 @@
 namespace lambdo::namespaces {
 
 static Result<Message> decode_text(const std::string& bytes) {
-  return decode(std::as_bytes(std::span(bytes)));
+  return helper::decode(launcher_protocol(), std::as_bytes(std::span(bytes)));
 }
 
 static std::string encoded(const Message& message) {
-  Result<std::string> bytes = encode(message);
+  Result<std::string> bytes = helper::encode(launcher_protocol(), message);
   REQUIRE(bytes);
   return *bytes;
 }
@@ -25,7 +25,7 @@ TEST_CASE("every kind of message comes back as it was sent") {
       {.kind = Kind::destroy, .request = 10, .numbers = {1}},
       {.kind = Kind::stop, .request = 11},
       {.kind = Kind::success, .request = 12, .numbers = {0, 0, 1}},
-      encode_failure({Code::unavailable, 5, "no bubblewrap"}),
+      helper::encode_failure({Code::unavailable, 5, "no bubblewrap"}),
       {.kind = Kind::exited, .numbers = {4, 256}, .texts = {"bwrap: no"}},
       encode_report({.cgroup_version = 1, .own_uids = true, .warnings = {"w"}}),
   };
@@ -46,14 +46,16 @@ TEST_CASE("specification, report and failure survive the way") {
                          .disk_mb = 17,
                          .cpu_percent = 150,
                          .uid = 33,
-                         .gid = 34};
+                         .gid = 34,
+                         .networked = true,
+                         .resolver_file = "nameserver 192.0.2.53\n"};
   const Result<SandboxSpec> decoded = decode_spec(encode_spec(spec));
   REQUIRE(decoded);
   CHECK(*decoded == spec);
   const LauncherReport report{
       .cgroup_version = 2, .memory_limited = true, .cpu_limited = true, .warnings = {"one", "two"}};
   CHECK(decode_report(encode_report(report)) == report);
-  const Error error = decode_failure(encode_failure({Code::engine_failed, 12, "text"}));
+  const Error error = helper::decode_failure(helper::encode_failure({Code::engine_failed, 12, "text"}));
   CHECK(error.code == Code::engine_failed);
   CHECK(error.os_errno == 12);
   CHECK(error.message == "text");
@@ -83,7 +85,7 @@ TEST_CASE("counts and kinds that do not belong together are refused") {
 
 TEST_CASE("random bytes and single changed bytes never decode to a wrong shape") {
   std::mt19937 random(1);
-  const std::string valid = encoded(encode_failure({Code::io, 1, "message"}));
+  const std::string valid = encoded(helper::encode_failure({Code::io, 1, "message"}));
   for (int round = 0; round < 20'000; ++round) {
     std::string bytes = valid;
     bytes[random() % bytes.size()] = static_cast<char>(random());
@@ -91,15 +93,15 @@ TEST_CASE("random bytes and single changed bytes never decode to a wrong shape")
     if (decoded && decoded->kind == Kind::failure) {
       CHECK(decoded->numbers.size() == 2);
       CHECK(decoded->texts.size() == 1);
-      CHECK(decode_failure(*decoded).code <= kLastCode);
+      CHECK(helper::decode_failure(*decoded).code <= kLastCode);
     }
   }
 }
 
 TEST_CASE("what is too large to send is refused with a reason") {
   SandboxSpec spec{.name = "big", .rootfs = "/r", .agent_path = "/a"};
-  spec.environment.emplace_back("HUGE", std::string(kMaxMessageBytes, 'x'));
-  const Result<std::string> bytes = encode(encode_spec(spec));
+  spec.environment.emplace_back("HUGE", std::string(helper::kMaxMessageBytes, 'x'));
+  const Result<std::string> bytes = helper::encode(launcher_protocol(), encode_spec(spec));
   REQUIRE_FALSE(bytes);
   CHECK(bytes.error().code == Code::invalid_argument);
 }
@@ -110,9 +112,9 @@ TEST_CASE("a specification that could change the command line's meaning or has a
   using Change = void (*)(Message&);
   const Change changes[] = {
       [](Message& message) { message.texts[1] = std::string("/r\0x", 4); },
-      [](Message& message) { message.texts[4] = std::string("\0", 1); },
-      [](Message& message) { message.texts[3] = ""; },
-      [](Message& message) { message.texts[3] = "A=B"; },
+      [](Message& message) { message.texts[5] = std::string("\0", 1); },
+      [](Message& message) { message.texts[4] = ""; },
+      [](Message& message) { message.texts[4] = "A=B"; },
       [](Message& message) { message.texts.pop_back(); },
       [](Message& message) { message.numbers[0] = 0; },
       [](Message& message) { message.numbers[0] = ~uint64_t{0}; },

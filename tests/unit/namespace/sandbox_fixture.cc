@@ -58,7 +58,7 @@ Sandboxes::Sandboxes() {
   options_.first_uid = kFirstUid;
   Result<LauncherProcess> process = Launcher::start_process(options_);
   REQUIRE_MESSAGE(process, process.error().message);
-  launcher_pid_ = process->pid;
+  launcher_pid_ = process->process.pid;
   auto created = reactor::Reactor::create();
   REQUIRE(created);
   reactor_ = std::move(*created);

@@ -1,0 +1,58 @@
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <set>
+#include <string_view>
+
+#include "base/error.h"
+#include "net/addresses.h"
+
+namespace lambdo::net {
+
+/// What a guest is known by on its bridge.
+struct Lease {
+  Ipv4Address address;
+  MacAddress mac;
+
+  bool operator==(const Lease&) const = default;
+};
+
+/// Gives out the addresses of a bridge's network, each to one guest at a time, and an Ethernet address with
+/// each. What comes back rests before it is given out again, so that packets and connections of the last
+/// guest are over by then. Times are CLOCK_MONOTONIC in nanoseconds.
+class AddressPool {
+ public:
+  /// `bridge` is the bridge's own address; it, the network's and the broadcast address are never given out.
+  /// The prefix is at most 30 bits long.
+  AddressPool(Ipv4Subnet bridge, MacAddress bridge_mac, long long quarantine_ns);
+
+  /// Code::resource_exhausted where all are in use or rest; the message says what helps.
+  Result<Lease> take(std::string_view identity, long long now_ns);
+  /// What `take` gave. Once.
+  void give_back(const Lease& lease, long long now_ns);
+
+  [[nodiscard]] uint64_t capacity() const { return capacity_; }
+  [[nodiscard]] size_t in_use() const { return taken_.size() - resting_.size(); }
+  [[nodiscard]] size_t resting() const { return resting_.size(); }
+
+ private:
+  struct Rest {
+    Lease lease;
+    long long since_ns;
+  };
+
+  void end_rests(long long now_ns);
+  Ipv4Address next_address();
+
+  Ipv4Subnet bridge_;
+  MacAddress bridge_mac_;
+  long long quarantine_ns_;
+  uint64_t capacity_;
+  uint32_t cursor_;              ///< the last address given out: the next is looked for behind it
+  std::set<Ipv4Address> taken_;  ///< in use or resting
+  std::set<MacAddress> macs_;    ///< of those
+  std::deque<Rest> resting_;     ///< the longest first
+};
+
+}  // namespace lambdo::net

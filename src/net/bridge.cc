@@ -1,0 +1,141 @@
+#include "net/bridge.h"
+
+#include <sys/socket.h>
+#include <sys/un.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstddef>
+#include <cstring>
+#include <span>
+#include <vector>
+
+#include "base/syscalls.h"
+#include "net/ip.h"
+
+namespace lambdo::net {
+
+namespace {
+
+/// A new Ethernet address by which we know our bridge again.
+Result<MacAddress> random_mac() {
+  std::array<std::byte, 16> bytes;
+  TRY(sys::random_bytes(bytes));
+  return mac_of({reinterpret_cast<const char*>(bytes.data()), bytes.size()});
+}
+
+Result<> check_address(Ipv4Subnet address) {
+  if (address.prefix_len >= 1 && address.prefix_len <= 30 && address.address != address.network() &&
+      address.address != address.broadcast()) {
+    return {};
+  }
+  return fail(Code::invalid_argument,
+              address.text() + " cannot be a bridge's address: it needs a prefix length of 1 to 30, and is " +
+                  "neither its network's first address nor its last");
+}
+
+std::string list_of(const std::vector<Ipv4Subnet>& addresses) {
+  std::string text;
+  for (const Ipv4Subnet& address : addresses) text += (text.empty() ? "" : ", ") + address.text();
+  return text.empty() ? "no IPv4 address" : "the address " + text;
+}
+
+Result<> adopt(NetlinkSocket& socket, const Link& link, Ipv4Subnet address) {
+  if (link.kind != "bridge") {
+    return fail(Code::unavailable, "the network interface " + link.name + " is not a bridge but " +
+                                       (link.kind.empty() ? "a device" : "of kind " + link.kind) +
+                                       "; give the bridge of guests another name");
+  }
+  const std::vector<Ipv4Subnet> addresses = TRY(list_addresses(socket, link));
+  if (std::ranges::find(addresses, address) == addresses.end()) {
+    return fail(Code::unavailable, "the bridge " + link.name + " exists and has " + list_of(addresses) +
+                                       ", not " + address.text() +
+                                       "; configure its address, remove it (ip link delete " + link.name +
+                                       "), or give the bridge of guests another name");
+  }
+  return net::set_up(socket, link, true);
+}
+
+/// Two interfaces with parts of one network: packets for guests would go to the other one.
+Result<> check_network_free(NetlinkSocket& socket, Ipv4Subnet address) {
+  for (const Route& route : TRY(list_routes(socket))) {
+    const bool overlaps = route.to.contains(address.address) || address.contains(route.to.network());
+    if (route.to.prefix_len == 0 || !overlaps) continue;
+    return fail(Code::unavailable, "the network of " + address.text() +
+                                       " overlaps with one that this machine has a route to, " +
+                                       route.to.text() + "; give the bridge of guests another address");
+  }
+  return {};
+}
+
+Result<Link> create(NetlinkSocket& socket, Journal& journal, const std::string& name, Ipv4Subnet address) {
+  TRY(check_network_free(socket, address));
+  const MacAddress mac = TRY(random_mac());
+  TRY(journal.record({Made::Kind::link, name, "", mac.text()}));
+  Link link = TRY(create_bridge(socket, name, mac));
+  TRY(set_alias(socket, link, "lambdo: guests"));
+  TRY(disable_ipv6(socket, link));
+  TRY(add_address(socket, link, address));
+  TRY(net::set_up(socket, link, true));
+  return link;
+}
+
+std::string holder_of(const sockaddr_un& address, socklen_t len_bytes) {
+  // Whoever has it accepts nobody: once that many have asked, one more must not wait.
+  const Fd socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  ucred peer{};
+  socklen_t peer_bytes = sizeof peer;
+  if (::connect(socket.get(), reinterpret_cast<const sockaddr*>(&address), len_bytes) < 0 ||
+      ::getsockopt(socket.get(), SOL_SOCKET, SO_PEERCRED, &peer, &peer_bytes) < 0) {
+    return "another process";
+  }
+  return "process " + std::to_string(peer.pid) + " of user " + std::to_string(peer.uid);
+}
+
+}  // namespace
+
+Result<BridgeLock> BridgeLock::take(const std::string& bridge) {
+  TRY(check_link_name(bridge));
+  // An abstract name belongs to the network namespace and to no file system (unix(7)).
+  const std::string name = "lambdo/bridge/" + bridge;
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  std::memcpy(address.sun_path + 1, name.data(), std::min(name.size(), sizeof address.sun_path - 1));
+  const auto len_bytes = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + 1 + name.size());
+  Fd socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  if (!socket.valid()) return fail_errno("socket for the lock of bridge " + bridge);
+  if (::bind(socket.get(), reinterpret_cast<const sockaddr*>(&address), len_bytes) < 0) {
+    if (errno != EADDRINUSE) return fail_errno("lock of bridge " + bridge);
+    return std::unexpected(Error{Code::unavailable, EADDRINUSE,
+                                 holder_of(address, len_bytes) + " uses the bridge " + bridge +
+                                     " already; stop it, or give this server a bridge of its own"});
+  }
+  if (::listen(socket.get(), SOMAXCONN) < 0) return fail_errno("lock of bridge " + bridge);
+  return BridgeLock(bridge, std::move(socket));
+}
+
+Result<Bridge> Bridge::set_up(NetlinkSocket& socket, Journal& journal, BridgeLock lock, Ipv4Subnet address) {
+  TRY(check_address(address));
+  const std::string name = lock.bridge();
+  const auto found = find_link(socket, name);
+  if (!found && found.error().code != Code::not_found) return std::unexpected(found.error());
+  if (found) {
+    TRY(adopt(socket, *found, address));
+    return Bridge(std::move(lock), *found, address, true);
+  }
+  auto created = create(socket, journal, name, address);
+  if (!created) {
+    // Half of it may be there.
+    static_cast<void>(undo_all(socket, journal));
+    return std::unexpected(created.error());
+  }
+  return Bridge(std::move(lock), *created, address, false);
+}
+
+Result<> Bridge::tear_down(NetlinkSocket& socket, Journal& journal) {
+  if (adopted_) return {};
+  return undo(socket, journal, {Made::Kind::link, link_.name, "", link_.mac.text()});
+}
+
+}  // namespace lambdo::net

@@ -1,0 +1,56 @@
+#pragma once
+
+#include <string>
+
+#include "base/error.h"
+#include "base/fd.h"
+#include "net/addresses.h"
+#include "net/journal.h"
+#include "net/link.h"
+#include "net/netlink.h"
+
+namespace lambdo::net {
+
+/// The right to a bridge: one server at a time has it, whatever its state directory. It belongs to the
+/// network namespace, as bridges do, and ends with the process, however that ends.
+class BridgeLock {
+ public:
+  /// Code::unavailable with EADDRINUSE where another process has it; names it.
+  static Result<BridgeLock> take(const std::string& bridge);
+
+  [[nodiscard]] const std::string& bridge() const { return bridge_; }
+
+ private:
+  BridgeLock(std::string bridge, Fd socket) : bridge_(std::move(bridge)), socket_(std::move(socket)) {}
+
+  std::string bridge_;
+  Fd socket_;
+};
+
+/// The bridge that guests are connected to. Blocking code.
+class Bridge {
+ public:
+  /// Makes the bridge of the lock with this address, up and without IPv6. One that is there already and has
+  /// the address is adopted: it is used as it is, set up, and stays afterwards. Errors (unavailable) say what
+  /// is in the way and what to do: something else of this name, a bridge with another address, or another
+  /// interface with a part of this network.
+  static Result<Bridge> set_up(NetlinkSocket& socket, Journal& journal, BridgeLock lock, Ipv4Subnet address);
+
+  /// Removes it, unless it was adopted.
+  Result<> tear_down(NetlinkSocket& socket, Journal& journal);
+
+  [[nodiscard]] const Link& link() const { return link_; }
+  [[nodiscard]] Ipv4Subnet address() const { return address_; }
+  [[nodiscard]] bool adopted() const { return adopted_; }
+
+ private:
+  Bridge(BridgeLock lock, Link link, Ipv4Subnet address, bool adopted)
+      : lock_(std::move(lock)), link_(std::move(link)), address_(address), adopted_(adopted) {}
+
+  BridgeLock lock_;
+  Link link_;
+  Ipv4Subnet address_;
+  bool adopted_;
+};
+
+}  // namespace lambdo::net

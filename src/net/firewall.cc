@@ -1,0 +1,210 @@
+#include "net/firewall.h"
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <optional>
+#include <string_view>
+#include <utility>
+
+#include "net/link.h"
+
+namespace lambdo::net {
+
+namespace {
+
+std::string identity_of(const std::string& port, const Lease& lease) {
+  return "{ \"" + port + "\" . " + lease.mac.text() + " . " + lease.address.text() + " }\n";
+}
+
+std::string chain_name(uint64_t number) {
+  return "policy_" + std::to_string(number);
+}
+
+struct Counter {
+  uint64_t packets = 0;
+  uint64_t bytes = 0;
+};
+
+/// The number behind `word` in `text`, which is cut off up to there.
+std::optional<uint64_t> number_after(std::string_view& text, std::string_view word) {
+  const size_t at = text.find(word);
+  if (at == std::string_view::npos) return std::nullopt;
+  text.remove_prefix(at + word.size());
+  uint64_t value = 0;
+  if (std::from_chars(text.data(), text.data() + text.size(), value).ec != std::errc()) return std::nullopt;
+  return value;
+}
+
+/// The next "counter packets 1 bytes 2".
+std::optional<Counter> next_counter(std::string_view& text) {
+  const auto packets = number_after(text, "counter packets ");
+  const auto bytes = number_after(text, " bytes ");
+  if (!packets || !bytes) return std::nullopt;
+  return Counter{*packets, *bytes};
+}
+
+}  // namespace
+
+Result<Firewall> Firewall::install(FirewallSettings settings) {
+  TRY(check_link_name(settings.bridge));
+  TRY(check_link_name(settings.port_prefix));
+  Firewall firewall(std::move(settings), TRY(Nftables::open()));
+  const std::string what = "rules for the guests of bridge " + firewall.settings_.bridge;
+  TRY(firewall.nftables_.run(base_ruleset(firewall.settings_), what));
+  return firewall;
+}
+
+std::string Firewall::elements(const char* verb, const std::string& port, const Known& guest) const {
+  const std::string table = table_name(settings_.bridge) + " ";
+  const std::string in_bridge = std::string(verb) + " element bridge " + table;
+  const std::string in_inet = std::string(verb) + " element inet " + table;
+  const std::string identity = identity_of(port, guest.lease);
+  const std::string address = "{ " + guest.lease.address.text() + " }\n";
+  std::string commands;
+  commands += in_bridge + "spoofed { \"" + port + "\" }\n";
+  for (const char* set : {"identities ", "sent ", "received "}) {
+    commands += in_bridge;
+    commands += set;
+    commands += identity;
+  }
+  commands += in_inet + "guests " + address;
+  commands += in_inet + "refused " + address;
+  if (guest.online) commands += in_inet + "online " + address;
+  return commands;
+}
+
+std::string Firewall::policy_element(const char* verb, const Known& guest, uint64_t number) const {
+  return std::string(verb) + " element inet " + table_name(settings_.bridge) + " policies { " +
+         guest.lease.address.text() + " : goto " + chain_name(number) + " }\n";
+}
+
+uint64_t Firewall::chain_for(const std::string& rules, std::string& commands) const {
+  const auto found = policies_.find(rules);
+  if (found != policies_.end()) return found->second.number;
+  const std::string chain = table_name(settings_.bridge) + " " + chain_name(next_number_);
+  commands += "add chain inet " + chain + "\n";
+  for (size_t begin = 0; begin < rules.size();) {
+    const size_t end = rules.find('\n', begin);
+    commands += "add rule inet " + chain + " " + rules.substr(begin, end - begin) + "\n";
+    begin = end + 1;
+  }
+  return next_number_;
+}
+
+void Firewall::use(const std::string& rules, uint64_t number) {
+  Chain& chain = policies_[rules];
+  if (number == next_number_) ++next_number_;
+  chain.number = number;
+  ++chain.users;
+}
+
+void Firewall::stop_using(const std::string& rules) {
+  Chain& chain = policies_[rules];
+  --chain.users;
+  chain.last_used = ++uses_;
+}
+
+void Firewall::drop_idle_policies() {
+  const auto idle = [](const auto& policy) { return policy.second.users == 0; };
+  while (static_cast<size_t>(std::ranges::count_if(policies_, idle)) > kMaxIdlePolicies) {
+    auto oldest = policies_.end();
+    for (auto at = policies_.begin(); at != policies_.end(); ++at) {
+      if (!idle(*at)) continue;
+      if (oldest == policies_.end() || at->second.last_used < oldest->second.last_used) oldest = at;
+    }
+    // Its rules let nobody through, so nothing is lost where it stays until all are removed.
+    static_cast<void>(nftables_.run(
+        "delete chain inet " + table_name(settings_.bridge) + " " + chain_name(oldest->second.number) + "\n",
+        "remove a policy that no guest has"));
+    policies_.erase(oldest);
+  }
+}
+
+Result<> Firewall::add_guest(const Guest& guest) {
+  TRY(check_link_name(guest.port));
+  TRY(check_policy(guest.policy));
+  if (!guest.port.starts_with(settings_.port_prefix)) {
+    return fail(Code::internal, "interface " + guest.port + " is not a guest's port by its name");
+  }
+  if (guests_.contains(guest.port))
+    return fail(Code::internal, "port " + guest.port + " has a guest already");
+  const Known known{guest.lease, policy_rules(guest.policy), guest.policy.access != Policy::Access::none};
+  std::string commands;
+  const uint64_t number = chain_for(known.rules, commands);
+  commands += elements("add", guest.port, known);
+  commands += policy_element("add", known, number);
+  TRY(nftables_.run(commands, "rules for the guest at " + guest.port));
+  use(known.rules, number);
+  guests_.emplace(guest.port, known);
+  return {};
+}
+
+Result<> Firewall::remove_guest(const std::string& port) {
+  const auto found = guests_.find(port);
+  if (found == guests_.end()) return fail(Code::not_found, "port " + port + " has no guest");
+  const Known& guest = found->second;
+  const std::string commands =
+      policy_element("delete", guest, policies_[guest.rules].number) + elements("delete", port, guest);
+  TRY(nftables_.run(commands, "remove the rules for the guest at " + port));
+  stop_using(guest.rules);
+  guests_.erase(found);
+  drop_idle_policies();
+  return {};
+}
+
+Result<> Firewall::set_policy(const std::string& port, const Policy& policy) {
+  TRY(check_policy(policy));
+  const auto found = guests_.find(port);
+  if (found == guests_.end()) return fail(Code::not_found, "port " + port + " has no guest");
+  Known& guest = found->second;
+  const bool online = policy.access != Policy::Access::none;
+  std::string rules = policy_rules(policy);
+  std::string commands;
+  const uint64_t number = chain_for(rules, commands);
+  commands += policy_element("delete", guest, policies_[guest.rules].number);
+  commands += policy_element("add", guest, number);
+  if (online != guest.online) {
+    commands += std::string(online ? "add" : "delete") + " element inet " + table_name(settings_.bridge) +
+                " online { " + guest.lease.address.text() + " }\n";
+  }
+  TRY(nftables_.run(commands, "rules for the guest at " + port));
+  use(rules, number);
+  stop_using(guest.rules);
+  guest.rules = std::move(rules);
+  guest.online = online;
+  drop_idle_policies();
+  return {};
+}
+
+Result<TrafficCounters> Firewall::counters(const std::string& port) {
+  const auto found = guests_.find(port);
+  if (found == guests_.end()) return fail(Code::not_found, "port " + port + " has no guest");
+  const std::string table = table_name(settings_.bridge);
+  const Lease& lease = found->second.lease;
+  const std::string in_bridge = "get element bridge " + table;
+  const std::string commands = in_bridge + " sent " + identity_of(port, lease) + in_bridge + " received " +
+                               identity_of(port, lease) + in_bridge + " spoofed { \"" + port + "\" }\n" +
+                               "get element inet " + table + " refused { " + lease.address.text() + " }\n";
+  const std::string what = "counters of the guest at " + port;
+  const std::string text = TRY(nftables_.run(commands, what));
+  std::string_view rest = text;
+  std::array<Counter, 4> values;
+  for (Counter& value : values) {
+    const auto counter = next_counter(rest);
+    if (!counter) return fail(Code::internal, what + ": nftables said something else: " + text);
+    value = *counter;
+  }
+  const auto& [sent, received, spoofed, refused] = values;
+  return TrafficCounters{sent.packets,   sent.bytes,      received.packets,
+                         received.bytes, spoofed.packets, refused.packets};
+}
+
+Result<> Firewall::remove() {
+  TRY(nftables_.run(removal(settings_.bridge), "remove the rules of bridge " + settings_.bridge));
+  guests_.clear();
+  policies_.clear();
+  return {};
+}
+
+}  // namespace lambdo::net

@@ -1,0 +1,93 @@
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+
+#include "base/error.h"
+#include "net/address_pool.h"
+#include "net/nftables.h"
+#include "net/policy.h"
+#include "net/ruleset.h"
+
+namespace lambdo::net {
+
+/// What has gone through a guest's port.
+struct TrafficCounters {
+  uint64_t sent_packets = 0;  ///< by the guest, IPv4, with its own addresses; refused ones too
+  uint64_t sent_bytes = 0;
+  uint64_t received_packets = 0;
+  uint64_t received_bytes = 0;
+  uint64_t spoofed_packets = 0;  ///< frames that were not the guest's to send
+  uint64_t refused_packets = 0;  ///< the policy's or the host's no
+};
+
+/// The rules for the guests of one bridge: three tables of our own, in nftables. Nobody else's rules are
+/// touched; what others drop remains dropped.
+///
+/// A guest can send with its own addresses only (Ethernet, ARP and IPv4; no IPv6, no VLANs), to the host and
+/// through it, never to another guest. It reaches the agents' port of the host and what its policy says. The
+/// bridge's rules belong to interfaces by the prefix of their names, so a port is closed until its guest is
+/// added. A guest's coming and going changes elements of sets, and makes or removes a chain at most, in one
+/// transaction.
+///
+/// Blocking code (net/nftables.h), for one thread at a time. The tables outlive this object and the process:
+/// a guest whose host's program died is not free of them. `remove` takes them away, and so does the journal's
+/// next reader.
+class Firewall {
+ public:
+  struct Guest {
+    std::string port;  ///< the interface's name
+    Lease lease;
+    Policy policy;
+  };
+  /// Chains of policies that no guest has, kept for the next.
+  static constexpr size_t kMaxIdlePolicies = 32;
+
+  /// Replaces what an earlier one left. Code::unavailable where the kernel lacks what the rules need.
+  static Result<Firewall> install(FirewallSettings settings);
+
+  /// From now on the port is this guest's.
+  Result<> add_guest(const Guest& guest);
+  /// The port is closed, and so are all connections of the guest's.
+  Result<> remove_guest(const std::string& port);
+  Result<> set_policy(const std::string& port, const Policy& policy);
+  Result<TrafficCounters> counters(const std::string& port);
+  /// Takes all rules away.
+  Result<> remove();
+
+  [[nodiscard]] size_t guests() const { return guests_.size(); }
+  [[nodiscard]] size_t policies() const { return policies_.size(); }
+
+ private:
+  struct Known {
+    Lease lease;
+    std::string rules;  ///< the key of its policy
+    bool online = false;
+  };
+  struct Chain {
+    uint64_t number = 0;
+    size_t users = 0;
+    uint64_t last_used = 0;
+  };
+
+  Firewall(FirewallSettings settings, Nftables nftables)
+      : settings_(std::move(settings)), nftables_(std::move(nftables)) {}
+
+  [[nodiscard]] std::string elements(const char* verb, const std::string& port, const Known& guest) const;
+  [[nodiscard]] std::string policy_element(const char* verb, const Known& guest, uint64_t number) const;
+  /// Adds the commands that make the policy's chain, if there is none yet.
+  uint64_t chain_for(const std::string& rules, std::string& commands) const;
+  void use(const std::string& rules, uint64_t number);
+  void stop_using(const std::string& rules);
+  void drop_idle_policies();
+
+  FirewallSettings settings_;
+  Nftables nftables_;
+  std::map<std::string, Known> guests_;    ///< by port
+  std::map<std::string, Chain> policies_;  ///< by rules
+  uint64_t next_number_ = 1;
+  uint64_t uses_ = 0;
+};
+
+}  // namespace lambdo::net

@@ -1,0 +1,80 @@
+#include "net/guest_namespace.h"
+
+#include <fcntl.h>
+#include <sched.h>
+
+#include <array>
+#include <cerrno>
+#include <span>
+#include <utility>
+
+#include "base/check.h"
+#include "base/sockets.h"
+#include "base/syscalls.h"
+#include "net/ip.h"
+
+namespace lambdo::net {
+
+namespace {
+
+constexpr const char* kInterface = "eth0";
+// The thread's own: /proc/self shows those of the process's first thread.
+constexpr const char* kOwnNamespace = "/proc/thread-self/ns/net";
+
+/// Goes back into a namespace when it ends.
+class Return {
+ public:
+  explicit Return(const Fd& home) : home_(&home) {}
+  Return(const Return&) = delete;
+  Return& operator=(const Return&) = delete;
+  // What goes on in a guest's namespace would do to it what was meant for the host's.
+  ~Return() { CHECK(::setns(home_->get(), CLONE_NEWNET) == 0); }
+
+ private:
+  const Fd* home_;
+};
+
+/// The host's end of a pair has an address that nobody uses.
+Result<MacAddress> random_mac() {
+  MacAddress mac;
+  TRY(sys::random_bytes(std::as_writable_bytes(std::span(mac.bytes))));
+  mac.bytes[0] = static_cast<uint8_t>((mac.bytes[0] | 0x02) & 0xfe);
+  return mac;
+}
+
+}  // namespace
+
+Result<GuestNamespace> GuestNamespace::create() {
+  const Fd home = TRY(sys::open(kOwnNamespace, O_RDONLY));
+  const Return back(home);
+  if (::unshare(CLONE_NEWNET) < 0) return fail_errno("new network namespace for a guest");
+  TRY(sys::raise_loopback());
+  // For interfaces that are made from now on. A kernel without IPv6 has nothing to switch off.
+  const auto written = sys::write_file("/proc/sys/net/ipv6/conf/default/disable_ipv6", "1");
+  if (!written && written.error().os_errno != ENOENT) return std::unexpected(written.error());
+  Fd handle = TRY(sys::open(kOwnNamespace, O_RDONLY));
+  return GuestNamespace(std::move(handle), TRY(NetlinkSocket::open()));
+}
+
+Result<Link> GuestNamespace::add_interface(NetlinkSocket& host, const std::string& name, uint32_t mtu) {
+  const VethEnd near{name, TRY(random_mac())};
+  const VethEnd far{kInterface, TRY(random_mac())};
+  const Link outer = TRY(create_veth(host, near, far, handle_));
+  const Link inner = TRY(find_link(socket_, kInterface));
+  if (mtu != inner.mtu) {
+    TRY(set_mtu(host, outer, mtu));
+    TRY(set_mtu(socket_, inner, mtu));
+  }
+  TRY(set_up(socket_, inner, true));
+  return outer;
+}
+
+Result<> GuestNamespace::set_address(const GuestAddress& address) {
+  const Link link = TRY(find_link(socket_, kInterface));
+  TRY(set_mac(socket_, link, address.lease.mac));
+  TRY(add_address(socket_, link, {address.lease.address, address.prefix_len}));
+  TRY(set_neighbour(socket_, link, address.gateway, address.gateway_mac));
+  return add_route(socket_, {{{0}, 0}, address.gateway, link.index});
+}
+
+}  // namespace lambdo::net

@@ -1,0 +1,48 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "base/error.h"
+#include "base/fd.h"
+#include "net/address_pool.h"
+#include "net/addresses.h"
+#include "net/link.h"
+#include "net/netlink.h"
+
+namespace lambdo::net {
+
+/// What a guest's interface is told.
+struct GuestAddress {
+  Lease lease;
+  uint8_t prefix_len = 0;
+  Ipv4Address gateway;
+  MacAddress gateway_mac;
+};
+
+/// A network namespace for processes that are a guest with a network: a loopback interface that is up, and
+/// eth0, one end of a veth pair, which knows no IPv6. It belongs to the calling process's user namespace, so
+/// a guest in one of its own may change nothing in it and open no raw socket.
+///
+/// Blocking code. The calling thread leaves its network namespace for a moment; needs CAP_SYS_ADMIN.
+class GuestNamespace {
+ public:
+  static Result<GuestNamespace> create();
+
+  /// Makes the veth pair, with its other end, `name`, in the namespace of `host`. eth0 is up and has no
+  /// address yet. Gives the other end, which is down.
+  Result<Link> add_interface(NetlinkSocket& host, const std::string& name, uint32_t mtu);
+  /// Gives eth0 its addresses, the default route and a neighbour that is never asked for. Once.
+  Result<> set_address(const GuestAddress& address);
+  /// The namespace's descriptor; once. The namespace ends with its last copy, the last process in it and this
+  /// object.
+  [[nodiscard]] Fd take_handle() { return std::move(handle_); }
+
+ private:
+  GuestNamespace(Fd handle, NetlinkSocket socket) : handle_(std::move(handle)), socket_(std::move(socket)) {}
+
+  Fd handle_;
+  NetlinkSocket socket_;
+};
+
+}  // namespace lambdo::net

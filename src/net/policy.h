@@ -1,0 +1,49 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "base/error.h"
+#include "net/addresses.h"
+
+namespace lambdo::net {
+
+/// Where a guest may connect to, beyond the agents' port of its host.
+struct Policy {
+  enum class Access {
+    none,    ///< nowhere
+    egress,  ///< what `allowed` says and `denied` does not
+    full,    ///< everywhere that is not the host's, another guest's or special, but for what `denied` says
+  };
+  enum class Protocol { any, tcp, udp };
+
+  struct Destination {
+    Ipv4Subnet to;
+    Protocol protocol = Protocol::any;  ///< any: all ports, and ICMP and the rest
+    uint16_t first_port = 0;            ///< of tcp and udp
+    uint16_t last_port = 65535;
+
+    bool operator==(const Destination&) const = default;
+  };
+
+  /// Allowed and denied, each. The latter may be of two who have a say.
+  static constexpr size_t kMaxDestinations = 64;
+  static constexpr size_t kMaxDenied = 2 * kMaxDestinations;
+
+  Access access = Access::none;
+  bool public_only = false;  ///< egress: no address that is somebody's own (RFC 6890), whatever is allowed
+  std::vector<Destination> allowed;
+  std::vector<Ipv4Subnet> denied;
+
+  bool operator==(const Policy&) const = default;
+};
+
+/// Code::invalid_argument names what is wrong: too many, ports in the wrong order, ports without a protocol.
+Result<> check_policy(const Policy& policy);
+
+/// A checked policy as nft rules, one a line, ending in a verdict: to chains `permit` and `refuse`. Equal for
+/// policies that mean the same in the same order.
+std::string policy_rules(const Policy& policy);
+
+}  // namespace lambdo::net

@@ -1,0 +1,121 @@
+#include "reactor/helper_channel.h"
+
+#include <sys/socket.h>
+
+#include <array>
+#include <span>
+#include <utility>
+
+#include "base/helper_socket.h"
+#include "base/log.h"
+#include "reactor/operations.h"
+#include "reactor/stream.h"
+
+namespace lambdo::reactor {
+
+HelperChannel::HelperChannel(Reactor& reactor, helper::Process process, helper::Protocol protocol,
+                             std::string name, Observer& observer)
+    : reactor_(&reactor),
+      process_(std::move(process)),
+      protocol_(protocol),
+      name_(std::move(name)),
+      observer_(&observer),
+      scope_(reactor) {
+  scope_.spawn(receive_all());
+}
+
+Error HelperChannel::error_of_loss() const {
+  return {Code::engine_failed, 0, "the " + name_ + " process has died: restart the server"};
+}
+
+static Task<Result<>> send_packet(Reactor& reactor, int socket, std::string bytes,
+                                  helper::Attachments attached) {
+  std::array<int, helper::kMaxAttached> fds{};
+  size_t count = 0;
+  while (count < fds.size() && attached[count].valid()) {
+    fds[count] = attached[count].get();
+    ++count;
+  }
+  helper::Packet packet(std::move(bytes), std::span(fds).first(count));
+  CO_TRY(co_await SendMessageOp(reactor, socket, packet.header()));
+  co_return Result<>();
+}
+
+Task<Result<helper::Received>> HelperChannel::call(helper::Message request, helper::Attachments attached) {
+  if (!alive_) co_return std::unexpected(error_of_loss());
+  Call call(*reactor_);
+  request.request = next_request_++;
+  if (next_request_ == 0) next_request_ = 1;
+  std::string bytes = CO_TRY(helper::encode(protocol_, request));
+  calls_.emplace(request.request, &call);
+  const Result<> sent =
+      co_await send_packet(*reactor_, process_.socket.get(), std::move(bytes), std::move(attached));
+  if (!sent) {
+    calls_.erase(request.request);
+    co_return std::unexpected(Error(sent.error()).with_code(Code::engine_failed).with_context(name_));
+  }
+  static_cast<void>(co_await call.answered.wait());
+  co_return std::move(call.answer);
+}
+
+Task<> HelperChannel::receive_all() {
+  helper::Packet packet;
+  while (true) {
+    packet.reset();
+    const Result<size_t> count =
+        co_await ReceiveMessageOp(*reactor_, process_.socket.get(), packet.header(), scope_.token());
+    if (!count || *count == 0) {
+      lose();
+      co_return;
+    }
+    Result<helper::Received> received = packet.take(protocol_, *count);
+    if (received) {
+      dispatch(std::move(*received));
+    } else {
+      log::error("ignored a message of a helper process",
+                 {{"process", name_}, {"error", received.error().message}});
+    }
+  }
+}
+
+void HelperChannel::dispatch(helper::Received received) {
+  const uint8_t kind = received.message.kind;
+  const bool is_answer = kind == helper::kSuccess || kind == helper::kFailure;
+  if (!is_answer) return observer_->received(std::move(received.message));
+  const auto found = calls_.find(received.message.request);
+  if (found == calls_.end()) {
+    log::error("ignored a message of a helper process",
+               {{"process", name_}, {"error", "an answer to no request"}});
+    return;
+  }
+  Call& call = *found->second;
+  calls_.erase(found);
+  if (kind == helper::kFailure) {
+    call.answer = std::unexpected(helper::decode_failure(received.message));
+  } else {
+    call.answer = std::move(received);
+  }
+  call.answered.set();
+}
+
+void HelperChannel::lose() {
+  alive_ = false;
+  const Error error = error_of_loss();
+  for (const auto& [request, call] : std::exchange(calls_, {})) {
+    call->answer = std::unexpected(error);
+    call->answered.set();
+  }
+  if (!stopping_) observer_->lost(error);
+}
+
+Task<> HelperChannel::stop(const helper::Message* farewell) {
+  stopping_ = true;
+  if (alive_ && farewell != nullptr) static_cast<void>(co_await call(*farewell));
+  // Where there is no farewell, the end of what it can read is one.
+  if (farewell == nullptr) ::shutdown(process_.socket.get(), SHUT_WR);
+  static_cast<void>(co_await wait_process(*reactor_, process_.pidfd.get()));
+  scope_.cancel();
+  co_await scope_.join();
+}
+
+}  // namespace lambdo::reactor

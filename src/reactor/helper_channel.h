@@ -1,0 +1,75 @@
+#pragma once
+
+#include <sys/types.h>
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <string>
+
+#include "base/error.h"
+#include "base/fd.h"
+#include "base/helper_process.h"
+#include "reactor/event.h"
+#include "reactor/reactor.h"
+#include "reactor/scope.h"
+#include "reactor/task.h"
+
+namespace lambdo::reactor {
+
+/// The server's side of a helper process: requests and their answers, which may overlap. When the process
+/// dies all of them fail with Code::engine_failed, and so do later ones.
+class HelperChannel {
+ public:
+  /// Is told what nobody asked for, from the reactor's loop. Must not destroy the channel.
+  class Observer {
+   public:
+    virtual ~Observer() = default;
+    virtual void received(helper::Message message) = 0;
+    /// The process died while nobody was stopping it.
+    virtual void lost(const Error& error) = 0;
+  };
+
+  /// `observer` outlives the channel. `name` is for people: "launcher".
+  HelperChannel(Reactor& reactor, helper::Process process, helper::Protocol protocol, std::string name,
+                Observer& observer);
+  /// `stop` must have returned.
+  ~HelperChannel() = default;
+  HelperChannel(const HelperChannel&) = delete;
+  HelperChannel& operator=(const HelperChannel&) = delete;
+
+  [[nodiscard]] bool alive() const { return alive_; }
+  [[nodiscard]] pid_t pid() const { return process_.pid; }
+  [[nodiscard]] Error error_of_loss() const;
+
+  /// The answer, with its descriptors; where it is a failure, that. `attached` are given to the process and
+  /// closed here. Once sent it is waited for, whatever happens.
+  Task<Result<helper::Received>> call(helper::Message request, helper::Attachments attached = {});
+  /// Sends `farewell`, where the protocol has one, and waits for its answer; closes the socket, then returns
+  /// when the process has ended and is reaped. Calls still waiting fail.
+  Task<> stop(const helper::Message* farewell);
+
+ private:
+  struct Call {
+    explicit Call(Reactor& reactor) : answered(reactor) {}
+    Event answered;
+    Result<helper::Received> answer = fail(Code::internal, "no answer");
+  };
+
+  Task<> receive_all();
+  void dispatch(helper::Received received);
+  void lose();
+
+  Reactor* reactor_;
+  helper::Process process_;
+  helper::Protocol protocol_;
+  std::string name_;
+  Observer* observer_;
+  Scope scope_;
+  bool alive_ = true;
+  bool stopping_ = false;
+  std::map<uint32_t, Call*> calls_;
+  uint32_t next_request_ = 1;
+};
+
+}  // namespace lambdo::reactor

@@ -1,0 +1,110 @@
+#include "net/bridge.h"
+
+#include <unistd.h>
+
+#include <string>
+
+#include "base/syscalls.h"
+#include "fixture.h"
+#include "net/ip.h"
+#include "test.h"
+
+namespace lambdo::net {
+
+static Ipv4Subnet subnet(const char* text) {
+  return value_of(Ipv4Subnet::parse(text));
+}
+
+static Result<Bridge> set_up_bridge(NetlinkSocket& socket, Journal& journal, const std::string& name,
+                                    Ipv4Subnet address) {
+  return Bridge::set_up(socket, journal, TRY(BridgeLock::take(name)), address);
+}
+
+static std::string refusal(NetlinkSocket& socket, Journal& journal, const std::string& name,
+                           const char* address) {
+  const auto bridge = set_up_bridge(socket, journal, name, subnet(address));
+  if (bridge) return "";
+  CHECK(journal.entries().empty());
+  return bridge.error().message;
+}
+
+TEST_CASE("a bridge is made with its address, and removed") {
+  if (!network_usable()) return;
+  const TestFolder folder;
+  Namespace space;
+  Journal journal = value_of(Journal::open(folder.path()));
+  Bridge bridge = value_of(set_up_bridge(space.socket(), journal, "lambdo0", subnet("192.168.10.1/24")));
+  CHECK_FALSE(bridge.adopted());
+  const Link link = value_of(find_link(space.socket(), "lambdo0"));
+  CHECK(link.up);
+  CHECK(link.alias == "lambdo: guests");
+  CHECK(value_of(list_addresses(space.socket(), link)) == std::vector{subnet("192.168.10.1/24")});
+  CHECK(journal.entries() == std::vector<Made>{{Made::Kind::link, "lambdo0", "", link.mac.text()}});
+  require_ok(bridge.tear_down(space.socket(), journal));
+  CHECK_FALSE(find_link(space.socket(), "lambdo0"));
+  CHECK(journal.entries().empty());
+}
+
+TEST_CASE("a bridge with the same address is adopted and stays") {
+  if (!network_usable()) return;
+  const TestFolder folder;
+  Namespace space;
+  Journal journal = value_of(Journal::open(folder.path()));
+  const Link own = value_of(create_bridge(space.socket(), "lambdo0", mac_of("operator")));
+  require_ok(add_address(space.socket(), own, subnet("10.0.0.1/8")));
+  require_ok(add_address(space.socket(), own, subnet("192.168.10.1/24")));
+  Bridge bridge = value_of(set_up_bridge(space.socket(), journal, "lambdo0", subnet("192.168.10.1/24")));
+  CHECK(bridge.adopted());
+  CHECK(value_of(find_link(space.socket(), "lambdo0")).up);
+  CHECK(journal.entries().empty());
+  require_ok(bridge.tear_down(space.socket(), journal));
+  CHECK(value_of(find_link(space.socket(), "lambdo0")).mac == mac_of("operator"));
+}
+
+TEST_CASE("what is in a bridge's way is told with the remedy") {
+  if (!network_usable()) return;
+  const TestFolder folder;
+  Namespace space;
+  NetlinkSocket& socket = space.socket();
+  Journal journal = value_of(Journal::open(folder.path()));
+  const Link other = value_of(create_bridge(socket, "lambdo0", mac_of("operator")));
+  CHECK(refusal(socket, journal, "lambdo0", "192.168.10.1/24")
+            .starts_with("the bridge lambdo0 exists and has no IPv4 address, not 192.168.10.1/24; "));
+  require_ok(add_address(socket, other, subnet("192.168.10.2/24")));
+  require_ok(set_up(socket, other, true));
+  const std::string wrong = refusal(socket, journal, "lambdo0", "192.168.10.1/24");
+  CHECK(wrong.contains("has the address 192.168.10.2/24, not 192.168.10.1/24"));
+  CHECK(wrong.contains("ip link delete lambdo0"));
+  CHECK(refusal(socket, journal, "lo", "192.168.10.1/24")
+            .starts_with("the network interface lo is not a bridge"));
+  const std::string taken = refusal(socket, journal, "lambdo1", "192.168.0.1/16");
+  CHECK(taken.contains("overlaps"));
+  CHECK(taken.contains("192.168.10.0/24"));
+  CHECK(taken.contains("another address"));
+  for (const char* bad : {"10.0.0.0/24", "10.0.0.255/24", "10.0.0.1/31", "10.0.0.1/0"}) {
+    CHECK(refusal(socket, journal, "lambdo1", bad).contains("cannot be a bridge's address"));
+  }
+  CHECK_FALSE(find_link(socket, "lambdo1"));
+}
+
+TEST_CASE("two servers on one bridge refuse each other, in other namespaces they do not") {
+  if (!network_usable()) return;
+  const TestFolder folders[2];
+  Namespace space;
+  Journal first = value_of(Journal::open(folders[0].path()));
+  Journal second = value_of(Journal::open(folders[1].path()));
+  {
+    Bridge bridge = value_of(set_up_bridge(space.socket(), first, "lambdo0", subnet("10.1.0.1/24")));
+    const auto refused = set_up_bridge(space.socket(), second, "lambdo0", subnet("10.1.0.1/24"));
+    REQUIRE_FALSE(refused);
+    CHECK(refused.error().code == Code::unavailable);
+    CHECK(
+        refused.error().message.starts_with("process " + std::to_string(::getpid()) + " of user 0 uses the"));
+    CHECK(set_up_bridge(space.socket(), second, "lambdo1", subnet("10.2.0.1/24")));
+    Namespace elsewhere;
+    CHECK(set_up_bridge(elsewhere.socket(), second, "lambdo0", subnet("10.1.0.1/24")));
+  }
+  CHECK(value_of(set_up_bridge(space.socket(), second, "lambdo0", subnet("10.1.0.1/24"))).adopted());
+}
+
+}  // namespace lambdo::net

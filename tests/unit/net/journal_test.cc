@@ -1,0 +1,123 @@
+#include "net/journal.h"
+
+#include <fcntl.h>
+
+#include <filesystem>
+#include <string>
+
+#include "base/syscalls.h"
+#include "fixture.h"
+#include "net/ip.h"
+#include "net/link.h"
+#include "net/nftables.h"
+#include "net/ruleset.h"
+#include "net/tap.h"
+#include "test.h"
+
+namespace lambdo::net {
+
+static Made link_made(const Link& link) {
+  return {Made::Kind::link, link.name, "", link.mac.text()};
+}
+
+static void append(const std::string& path, const std::string& text) {
+  const Fd file = value_of(sys::open(path, O_WRONLY | O_APPEND));
+  require_ok(sys::write_all(file.get(), text));
+}
+
+TEST_CASE("what is recorded and not struck out is there after the next start") {
+  const TestFolder folder;
+  const Made rules{Made::Kind::rules, "lambdo0", "", ""};
+  const Made link{Made::Kind::link, "lambdo0", "", "02:00:00:00:00:01"};
+  const Made neighbour{Made::Kind::neighbour, "lambdo0", "10.0.0.2", "02:00:00:00:00:02"};
+  {
+    Journal journal = value_of(Journal::open(folder.path()));
+    CHECK(journal.entries().empty());
+    for (const Made& made : {link, rules, neighbour}) require_ok(journal.record(made));
+    require_ok(journal.strike(rules));
+    require_ok(journal.strike(rules));
+  }
+  const Journal again = value_of(Journal::open(folder.path()));
+  CHECK(again.entries() == std::vector{link, neighbour});
+  CHECK(again.unreadable() == 0);
+}
+
+TEST_CASE("a line that was being written at the end is none, and what was damaged is counted") {
+  const TestFolder folder;
+  const Made rules{Made::Kind::rules, "lambdo0", "", ""};
+  require_ok(value_of(Journal::open(folder.path())).record(rules));
+  append(folder.path() + "/journal", "nonsense\n+ link only-two\n+ planet mars - -\n+ link half");
+  Journal journal = value_of(Journal::open(folder.path()));
+  CHECK(journal.entries() == std::vector{rules});
+  CHECK(journal.unreadable() == 3);
+}
+
+TEST_CASE("a journal is one server's at a time") {
+  const TestFolder folder;
+  {
+    const Journal journal = value_of(Journal::open(folder.path()));
+    const auto second = Journal::open(folder.path());
+    REQUIRE_FALSE(second);
+    CHECK(second.error().code == Code::unavailable);
+    CHECK(second.error().message.contains("another server has " + folder.path()));
+  }
+  CHECK(Journal::open(folder.path()));
+}
+
+TEST_CASE("a journal does not grow with what has come and gone") {
+  const TestFolder folder;
+  Journal journal = value_of(Journal::open(folder.path()));
+  for (int i = 0; i < 10'000; ++i) {
+    const Made made{Made::Kind::neighbour, "lambdo0", "10.0.0.2", "02:00:00:00:00:02"};
+    require_ok(journal.record(made));
+    require_ok(journal.strike(made));
+  }
+  CHECK(std::filesystem::file_size(folder.path() + "/journal") < 300'000);
+}
+
+TEST_CASE("everything recorded is removed, and nothing else") {
+  if (!network_usable()) return;
+  const TestFolder folder;
+  Namespace space;
+  NetlinkSocket& socket = space.socket();
+  Journal journal = value_of(Journal::open(folder.path()));
+  const Link bridge = value_of(create_bridge(socket, "lambdo0", mac_of("bridge")));
+  const Link others = value_of(create_bridge(socket, "others", mac_of("others")));
+  require_ok(set_up(socket, others, true));
+  const Ipv4Subnet own = value_of(Ipv4Subnet::parse("10.8.0.1/24"));
+  const Ipv4Subnet ours = value_of(Ipv4Subnet::parse("10.9.0.1/24"));
+  const Ipv4Subnet route = value_of(Ipv4Subnet::parse("10.10.0.0/24"));
+  for (const Ipv4Subnet& address : {own, ours}) require_ok(add_address(socket, others, address));
+  require_ok(add_route(socket, {route, std::nullopt, others.index}));
+  const Neighbour left{{0x0a080002}, mac_of("left")};
+  const Neighbour foreign{{0x0a080003}, mac_of("foreign")};
+  for (const Neighbour& each : {left, foreign})
+    require_ok(set_neighbour(socket, others, each.address, each.mac));
+  const Fd tap = value_of(create_tap({.name = "tap0", .persistent = true}));
+  Nftables nftables = value_of(Nftables::open());
+  static_cast<void>(value_of(nftables.run("add table inet lambdo_lambdo0\nadd table inet mine\n", "tables")));
+  for (const Made& made : std::vector<Made>{
+           link_made(bridge),
+           {Made::Kind::link, "others", "", mac_of("not that one").text()},
+           {Made::Kind::link, "gone", "", mac_of("gone").text()},
+           {Made::Kind::address, "others", ours.text(), ""},
+           {Made::Kind::address, "others", "10.99.0.1/24", ""},
+           {Made::Kind::route, "others", route.text(), ""},
+           {Made::Kind::route, "others", "10.98.0.0/24", ""},
+           {Made::Kind::neighbour, "others", left.address.text(), left.mac.text()},
+           {Made::Kind::neighbour, "others", foreign.address.text(), mac_of("another").text()},
+           {Made::Kind::rules, "lambdo0", "", ""},
+           link_made(value_of(find_link(socket, "tap0"))),
+       }) {
+    require_ok(journal.record(made));
+  }
+  require_ok(undo_all(socket, journal));
+  CHECK(journal.entries().empty());
+  CHECK(value_of(list_links(socket, "")).size() == 2);
+  CHECK(value_of(list_addresses(socket, others)) == std::vector{own});
+  CHECK(value_of(list_routes(socket)).size() == 1);
+  CHECK(value_of(list_neighbours(socket, others)) == std::vector{foreign});
+  CHECK(value_of(nftables.run("list ruleset\n", "list")) == "table inet mine {\n}\n");
+}
+
+}  // namespace lambdo::net

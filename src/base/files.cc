@@ -9,17 +9,10 @@
 #include <cerrno>
 #include <cstdio>
 
+#include "base/retry.h"
 #include "base/syscalls.h"
 
 namespace lambdo::sys {
-
-template <typename Call>
-static auto retry(Call call) {
-  while (true) {
-    auto result = call();
-    if (result >= 0 || errno != EINTR) return result;
-  }
-}
 
 Result<std::optional<struct stat>> lstat(const std::string& path) {
   struct stat status{};

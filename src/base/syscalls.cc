@@ -16,15 +16,9 @@
 #include <ctime>
 #include <memory>
 
-namespace lambdo::sys {
+#include "base/retry.h"
 
-template <typename Call>
-static auto retry(Call call) {
-  while (true) {
-    auto result = call();
-    if (result >= 0 || errno != EINTR) return result;
-  }
-}
+namespace lambdo::sys {
 
 static Result<Fd> owned(int fd, std::string_view what) {
   if (fd < 0) return fail_errno(what);

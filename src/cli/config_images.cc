@@ -10,6 +10,7 @@ namespace lambdo::cli {
 static constexpr size_t kMaxMirrors = 16;
 static constexpr size_t kMaxHosts = 256;
 static constexpr uint64_t kMaxDownloads = 32;
+static constexpr uint64_t kMaxRateKb = uint64_t{1} << 20;
 static constexpr uint64_t kMaxLayers = 512;
 static constexpr uint64_t kMiB = uint64_t{1} << 20;
 static constexpr uint64_t kMaxImageMb = uint64_t{1} << 20;  // a terabyte
@@ -88,6 +89,7 @@ void read_registries(YamlMap map, Config::Registries& registries) {
     }
   }
   map.read_number("parallel_downloads", registries.parallel_downloads, 1, kMaxDownloads);
+  map.read_number("min_kb_per_s", registries.min_kb_per_s, 0, kMaxRateKb);
   map.read_number("max_layers", registries.caps.max_layers, 1, kMaxLayers);
   read_mb(map, "max_compressed_mb", registries.caps.max_compressed_bytes);
   read_mb(map, "max_unpacked_mb", registries.caps.max_unpacked_bytes);

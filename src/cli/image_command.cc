@@ -154,7 +154,12 @@ Result<> remove(const Work& work) {
   image::Store& store = work.services.store();
   // All are looked for first: what is not there must not leave half of the others removed.
   std::vector<image::Name> names;
-  for (const std::string& text : work.options.images) names.push_back(TRY(find_only_name(store, text)));
+  for (const std::string& text : work.options.images) {
+    image::Name name = TRY(find_only_name(store, text));
+    if (std::ranges::find(names, name.reference, &image::Name::reference) == names.end()) {
+      names.push_back(std::move(name));
+    }
+  }
   JsonWriter json;
   json.begin_object().key("removed").begin_array();
   for (const image::Name& name : names) {
@@ -199,7 +204,8 @@ Task<Result<>> export_to_place(const Work& work, const NamedImage& found) {
   }
   const image::StopFlag stop(work.token);
   const auto write = [&] {
-    return image::export_image(work.services.store(), found.image, place, stop.flag());
+    return image::export_image(work.services.store(), found.image, place, work.services.limits(),
+                               stop.flag());
   };
   co_return co_await work.services.pool().run(write);
 }
@@ -274,9 +280,11 @@ int image_command(const ImageOptions& options) {
   const char* command = command_name(options.verb);
   const auto config = image_config(options.settings);
   if (!config) return report_image_error(command, options.settings, config.error());
-  return run_image_work(command, options.settings, *config, [&](ImageServices& services, CancelToken token) {
+  const auto work = [&](ImageServices& services, CancelToken token) {
     return run_with(options, *config, services, token);
-  });
+  };
+  const Leftovers leftovers = options.verb == ImageVerb::prune ? Leftovers::all : Leftovers::briefly;
+  return run_image_work(command, options.settings, *config, work, leftovers);
 }
 
 }  // namespace lambdo::cli

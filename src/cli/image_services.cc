@@ -35,6 +35,7 @@ Result<std::unique_ptr<ImageServices>> ImageServices::create(reactor::Reactor& r
 
   registry::Settings settings;
   settings.hosts = registries.hosts;
+  settings.min_blob_bytes_per_s = registries.min_kb_per_s * 1024;
   if (registries.credentials) settings.docker_config_folder = *registries.credentials;
   if (options.credentials) {
     settings.docker_config_folder.clear();

@@ -53,15 +53,17 @@ class ImageServices {
 
   [[nodiscard]] image::Store& store() { return *store_; }
   [[nodiscard]] image::Puller& puller() { return *puller_; }
+  [[nodiscard]] reactor::Reactor& reactor() { return *reactor_; }
   [[nodiscard]] reactor::BlockingPool& pool() { return pool_; }
   [[nodiscard]] const image::ImageLimits& limits() const { return limits_; }
 
  private:
   ImageServices(reactor::Reactor& reactor, size_t threads, reactor::BlockingPool::Cpus cpus)
-      : pool_(reactor, threads, cpus) {}
+      : reactor_(&reactor), pool_(reactor, threads, cpus) {}
   image::Task<Result<image::LocalImage>> import(const ImageSource& source, const std::string& name,
                                                 const registry::Platform& platform, image::CancelToken token);
 
+  reactor::Reactor* reactor_;
   reactor::BlockingPool pool_;
   image::ImageLimits limits_;
   std::unique_ptr<image::Store> store_;

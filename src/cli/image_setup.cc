@@ -3,7 +3,9 @@
 #include <unistd.h>
 
 #include <csignal>
+#include <cstdint>
 #include <cstdio>
+#include <limits>
 #include <utility>
 
 #include "base/json.h"
@@ -13,6 +15,7 @@
 #include "cli/remedy.h"
 #include "cli/terminal_text.h"
 #include "reactor/scope.h"
+#include "reactor/timer.h"
 #include "registry/platform.h"
 
 namespace lambdo::cli {
@@ -57,31 +60,34 @@ int report_image_error(const char* command, const ImageSettings& settings, const
 namespace {
 
 reactor::Task<Result<>> work_and_close(reactor::Reactor& reactor, ImageServices& services,
-                                       Interrupt& interrupt, const ImageWork& work) {
+                                       Interrupt& interrupt, const ImageWork& work, Leftovers leftovers) {
+  constexpr int64_t kLongerNs = 1'000'000'000;
   interrupt.start(reactor);
-  reactor::Scope cleaning(reactor, interrupt.token());
+  reactor::Deadline limit(reactor, std::numeric_limits<int64_t>::max(), interrupt.token());
+  reactor::Scope cleaning(reactor, limit.token());
   cleaning.spawn(services.remove_leftovers(cleaning.token()));
   Result<> done = co_await work(services, interrupt.token());
+  if (leftovers == Leftovers::briefly) limit.set(reactor.now_ns() + kLongerNs);
   co_await cleaning.join();
   co_await services.close();
   co_await interrupt.stop();
   co_return done;
 }
 
-Result<> run(const Config& config, Interrupt& interrupt, const ImageWork& work) {
+Result<> run(const Config& config, Interrupt& interrupt, const ImageWork& work, Leftovers leftovers) {
   auto reactor = TRY(reactor::Reactor::create());
   auto services = TRY(ImageServices::create(*reactor, {config.store_folder(), config.registries, {}}));
-  return reactor->run(work_and_close(*reactor, *services, interrupt, work));
+  return reactor->run(work_and_close(*reactor, *services, interrupt, work, leftovers));
 }
 
 }  // namespace
 
 int run_image_work(const char* command, const ImageSettings& settings, const Config& config,
-                   const ImageWork& work) {
+                   const ImageWork& work, Leftovers leftovers) {
   log::configure(log::Level::warning, config.log.format);
   auto interrupt = Interrupt::create();
   if (!interrupt) return report_image_error(command, settings, interrupt.error());
-  const Result<> done = run(config, *interrupt, work);
+  const Result<> done = run(config, *interrupt, work, leftovers);
   if (done) return kExitOk;
   if (interrupt->signal()) {
     std::fprintf(stderr, "lambdo %s: interrupted\n", command);

@@ -22,10 +22,16 @@ Result<Config> image_config(const ImageSettings& settings);
 /// What a command does once everything is there. The references outlive it.
 using ImageWork = std::function<reactor::Task<Result<>>(ImageServices& services, reactor::CancelToken token)>;
 
+/// What killed processes left in the store is removed beside the work. It may be gigabytes.
+enum class Leftovers {
+  briefly,  ///< for a moment longer than the work takes: the next command goes on with it
+  all
+};
+
 /// Runs `work` on a reactor of its own, cancelled by SIGINT and SIGTERM, and gives the process's exit code.
 /// An error is told on standard error with what to do about it, and with `settings.json` on standard output.
 int run_image_work(const char* command, const ImageSettings& settings, const Config& config,
-                   const ImageWork& work);
+                   const ImageWork& work, Leftovers leftovers = Leftovers::briefly);
 
 /// Tells an error as `run_image_work` does; gives the exit code.
 int report_image_error(const char* command, const ImageSettings& settings, const Error& error);

@@ -10,7 +10,7 @@
 
 namespace lambdo::cli {
 
-Result<Interrupt> Interrupt::create() {
+Result<Fd> signal_descriptor() {
   sigset_t signals;
   ::sigemptyset(&signals);
   ::sigaddset(&signals, SIGINT);
@@ -19,7 +19,11 @@ Result<Interrupt> Interrupt::create() {
   ::signal(SIGPIPE, SIG_IGN);
   const int fd = ::signalfd(-1, &signals, SFD_CLOEXEC);
   if (fd < 0) return fail_errno("signalfd");
-  return Interrupt(Fd(fd));
+  return Fd(fd);
+}
+
+Result<Interrupt> Interrupt::create() {
+  return Interrupt(TRY(signal_descriptor()));
 }
 
 void Interrupt::start(reactor::Reactor& reactor) {

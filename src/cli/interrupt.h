@@ -12,6 +12,10 @@
 
 namespace lambdo::cli {
 
+/// SIGINT and SIGTERM as something that can be read (signalfd(2)); blocked for all threads that come after.
+/// SIGPIPE is ignored: a peer that goes away must not end the process.
+Result<Fd> signal_descriptor();
+
 /// Lets SIGINT and SIGTERM cancel work instead of ending the process, so that it cleans up; a second one ends
 /// the process at once. Made before the first thread.
 class Interrupt {

@@ -1,23 +1,23 @@
 #include "cli/private_store.h"
 
 #include <fcntl.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <array>
-#include <cstddef>
-#include <cstdint>
 #include <cstdlib>
 #include <optional>
 
 #include "base/files.h"
 #include "base/log.h"
 #include "base/syscalls.h"
+#include "image/file_lock.h"
 
 namespace lambdo::cli {
 
 namespace {
+
+using image::Lock;
+using Kind = image::FileLock::Kind;
 
 constexpr std::string_view kPrefix = "lambdo-initramfs-";
 
@@ -26,25 +26,44 @@ std::string temporary_folder() {
   return folder != nullptr && *folder != '\0' ? folder : "/tmp";
 }
 
-/// Locks the folder; nullopt where it is another one's, of another user, or gone by now.
-Result<std::optional<Fd>> hold(const std::string& path) {
+/// The file in each folder that says that we made it.
+std::string marker_of(const std::string& folder) {
+  return folder + "/.lambdo-temporary";
+}
+
+/// Whether the folder is one that create() made, by all that can be seen of it: a name and a prefix are soon
+/// somebody else's, too.
+Result<bool> is_ours(const std::string& path, int fd) {
+  const struct stat status = TRY(sys::fstat(fd));
+  if (status.st_uid != ::geteuid() || (status.st_mode & ~S_IFMT) != S_IRWXU) return false;
+  const auto marker = TRY(sys::lstat(marker_of(path)));
+  return marker && S_ISREG(marker->st_mode) && marker->st_uid == ::geteuid();
+}
+
+/// Locks the folder; nullopt where it is not one of ours, its owner lives, or it is gone by now.
+Result<std::optional<Fd>> hold_leftover(const std::string& path) {
   auto fd = sys::open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
   if (!fd && fd.error().code == Code::resource_exhausted) return std::unexpected(std::move(fd).error());
-  if (!fd) return std::nullopt;
-  const struct stat status = TRY(sys::fstat(fd->get()));
-  if (status.st_uid != ::geteuid() || !TRY(sys::try_flock(fd->get(), LOCK_EX))) return std::nullopt;
-  const auto there = TRY(sys::lstat(path));
-  if (!there || there->st_ino != status.st_ino || there->st_dev != status.st_dev) return std::nullopt;
+  if (!fd || !TRY(is_ours(path, fd->get()))) return std::nullopt;
+  if (TRY(image::try_lock_at(path, fd->get(), Kind::exclusive)) != Lock::held) return std::nullopt;
   return *std::move(fd);
+}
+
+/// The marker goes last: what is killed meanwhile leaves something that is still known to be ours. And only
+/// what we put there goes.
+Result<> remove_leftover(const std::string& path) {
+  if (!TRY(hold_leftover(path))) return {};
+  TRY(image::remove_tree(path + "/store"));
+  TRY(sys::unlink(marker_of(path)));
+  if (::rmdir(path.c_str()) < 0) return fail_errno("rmdir " + path);
+  return {};
 }
 
 Result<> remove_leftovers(const std::string& around) {
   for (const std::string& name : TRY(sys::list_directory(around))) {
-    if (!name.starts_with(kPrefix)) continue;
+    if (!name.starts_with(kPrefix) || !image::is_unique_name(name.substr(kPrefix.size()))) continue;
     const std::string path = around + "/" + name;
-    const auto held = TRY(hold(path));
-    if (!held) continue;
-    const auto removed = image::remove_tree(path);
+    const auto removed = remove_leftover(path);
     if (removed) continue;
     log::warning("What a command left that was killed cannot be removed; remove it by hand",
                  {{"path", path}, {"error", removed.error().message}});
@@ -64,21 +83,18 @@ Result<PrivateStore> PrivateStore::create() {
   if (const auto removed = remove_leftovers(around); !removed) {
     log::warning("What killed commands left cannot be looked for", {{"error", removed.error().message}});
   }
-  // Another command may take a new folder for a leftover before it is locked.
-  constexpr int kTries = 10;
-  for (int i = 0; i < kTries; ++i) {
-    std::array<std::byte, sizeof(uint64_t)> bytes{};
-    TRY(sys::random_bytes(bytes));
-    uint64_t number = 0;
-    for (const std::byte byte : bytes) number = number << 8 | std::to_integer<uint64_t>(byte);
-    auto folder =
-        image::TemporaryFolder::create(around + "/" + std::string(kPrefix) + std::to_string(number));
-    if (!folder) return std::unexpected(std::move(folder).error().with_context("a folder in TMPDIR"));
-    auto lock = TRY(hold(folder->path()));
-    if (lock) return PrivateStore(*std::move(folder), *std::move(lock));
-    folder->forget();
+  const std::string path = around + "/" + std::string(kPrefix) + image::unique_name();
+  auto folder = image::TemporaryFolder::create(path);
+  if (!folder) return std::unexpected(std::move(folder).error().with_context("a folder in TMPDIR"));
+  // Locked before it has a marker: until then others leave it alone.
+  Fd lock = TRY(sys::open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW));
+  if (TRY(image::try_lock_at(path, lock.get(), Kind::exclusive)) != Lock::held) {
+    return fail(Code::store_busy, "another process holds " + path);
   }
-  return fail(Code::store_busy, "no folder of our own can be made in " + around);
+  const Fd marker =
+      TRY(sys::open(marker_of(path), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, S_IRUSR | S_IWUSR));
+  auto store = TRY(image::TemporaryFolder::create(path + "/store"));
+  return PrivateStore(std::move(lock), *std::move(folder), std::move(store));
 }
 
 }  // namespace lambdo::cli

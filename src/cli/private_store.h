@@ -13,17 +13,20 @@ namespace lambdo::cli {
 /// (TMPDIR, else /tmp), removed with this object, and locked until then. Blocking code.
 class PrivateStore {
  public:
-  /// Removes those that this user's killed commands left first. What cannot be removed is logged and stays.
+  /// Removes those that this user's killed commands left first: folders that are named as ours are, nobody
+  /// else may enter, and have a marker in them. What cannot be removed is logged and stays.
   static Result<PrivateStore> create();
 
-  /// Of the store; does not exist yet.
-  [[nodiscard]] std::string path() const { return folder_.path() + "/store"; }
+  /// Of the store: an empty folder.
+  [[nodiscard]] const std::string& path() const { return store_.path(); }
 
  private:
-  PrivateStore(image::TemporaryFolder folder, Fd lock) : lock_(std::move(lock)), folder_(std::move(folder)) {}
+  PrivateStore(Fd lock, image::TemporaryFolder folder, image::TemporaryFolder store)
+      : lock_(std::move(lock)), folder_(std::move(folder)), store_(std::move(store)) {}
 
-  Fd lock_;  ///< outlives the folder
-  image::TemporaryFolder folder_;
+  Fd lock_;                        ///< outlives the folder
+  image::TemporaryFolder folder_;  ///< with the marker, which outlives the store
+  image::TemporaryFolder store_;
 };
 
 }  // namespace lambdo::cli

@@ -4,7 +4,6 @@
 #include <linux/sched.h>
 #include <linux/sched/types.h>
 #include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -40,8 +39,8 @@ void raise_priority() {
   attributes.sched_flags = SCHED_FLAG_RESET_ON_FORK;
   attributes.sched_nice = kServerNice;
   attributes.sched_runtime = kServerSliceNs;
-  if (::syscall(SYS_sched_setattr, 0, &attributes, 0) == 0) return;
-  ::setpriority(PRIO_PROCESS, 0, kServerNice);
+  // Not setpriority(2) where this fails: what that sets, all threads and programs started later inherit.
+  ::syscall(SYS_sched_setattr, 0, &attributes, 0);
 }
 
 }  // namespace lambdo::cli

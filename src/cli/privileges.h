@@ -9,9 +9,9 @@ namespace lambdo::cli {
 /// there are none.
 Result<> drop_privileges();
 
-/// Lets the event loop go before the programs that it serves: they are many, and it must meet their
-/// deadlines. Threads and processes started later are ordinary again. A wish: without the permission
-/// nothing changes.
+/// Lets the calling thread, the event loop's, go before the programs that it serves: they are many, and it
+/// must meet their deadlines. Threads and processes that it starts later are ordinary again. A wish: without
+/// the permission nothing changes.
 void raise_priority();
 
 }  // namespace lambdo::cli

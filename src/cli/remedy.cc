@@ -38,9 +38,8 @@ std::string remedy(const Error& error) {
     case Code::platform_missing:
       return "choose one that there is with --platform";
     case Code::image_too_large:
-      return "take a smaller image, or raise registries.max_layers, max_compressed_mb or max_unpacked_mb in "
-             "the "
-             "configuration";
+      return "take a smaller image; where the limit is registries.max_layers, max_compressed_mb or "
+             "max_unpacked_mb, raise that in the configuration (all others are fixed)";
     case Code::store_invalid:
       return "what is damaged has been moved aside: pull the image again";
     case Code::store_busy:

@@ -62,10 +62,10 @@ static Result<namespaces::LauncherProcess> start_launcher(const Config& config) 
   return namespaces::Launcher::start_process(options);
 }
 
-Result<Foundation> lay_foundation(const Config& config) {
+Result<Foundation> lay_foundation(const Config& config, int interrupt_fd) {
   Foundation foundation;
   foundation.agent_path = TRY(find_agent(config));
-  foundation.credentials = find_credentials(config);
+  foundation.credentials = TRY(find_credentials(config, interrupt_fd));
   if (config.vmm.engine != EngineChoice::namespaces) {
     auto material = prepare_kvm(config, foundation.agent_path);
     if (material) {

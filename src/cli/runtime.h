@@ -31,8 +31,9 @@ struct Foundation {
 
 /// Decides on the engine as the configuration wants it and starts its helper process. Fails where the
 /// configuration names an engine that this machine cannot carry, where a file of the kvm engine is not what
-/// it should be, and, with the namespace engine, where another server uses the state directory.
-Result<Foundation> lay_foundation(const Config& config);
+/// it should be, and, with the namespace engine, where another server uses the state directory. cancelled
+/// where `interrupt_fd` (signal_descriptor(); -1: none) can be read while credential helpers are asked.
+Result<Foundation> lay_foundation(const Config& config, int interrupt_fd = -1);
 
 /// Everything between a request and its guest, in working order: engine, agents' connections, runner.
 class Runtime {

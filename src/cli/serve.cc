@@ -14,6 +14,7 @@
 #include "base/text.h"
 #include "cli/commands.h"
 #include "cli/config.h"
+#include "cli/interrupt.h"
 #include "cli/privileges.h"
 #include "cli/runtime.h"
 #include "cli/server_filter.h"
@@ -29,20 +30,6 @@ namespace {
 using reactor::Task;
 
 constexpr int64_t kCleanUpTimeoutMs = 30'000;
-
-/// SIGINT and SIGTERM as something that can be read; blocked for all threads that come after.
-Result<Fd> signal_descriptor() {
-  sigset_t signals;
-  ::sigemptyset(&signals);
-  ::sigaddset(&signals, SIGINT);
-  ::sigaddset(&signals, SIGTERM);
-  if (::sigprocmask(SIG_BLOCK, &signals, nullptr) < 0) return fail_errno("sigprocmask");
-  // A client that goes away must not end the server.
-  ::signal(SIGPIPE, SIG_IGN);
-  const int fd = ::signalfd(-1, &signals, SFD_CLOEXEC);
-  if (fd < 0) return fail_errno("signalfd");
-  return Fd(fd);
-}
 
 /// Every connection and guest takes descriptors: as many as the administrator allows.
 void raise_descriptor_limit() {
@@ -191,12 +178,17 @@ Result<> serve_config(const Config& config) {
   raise_descriptor_limit();
   const Fd signals = TRY(signal_descriptor());
   // Before the first thread: the launcher is forked here.
-  Foundation foundation = TRY(lay_foundation(config));
+  auto foundation = lay_foundation(config, signals.get());
+  if (!foundation && foundation.error().code == Code::cancelled) {
+    log::info("stopped while starting");
+    return {};
+  }
+  if (!foundation) return std::unexpected(std::move(foundation).error());
   raise_priority();
   TRY(drop_privileges());
   auto reactor = TRY(reactor::Reactor::create());
   TRY(install_server_filter());
-  Runtime runtime(*reactor, config, std::move(foundation));
+  Runtime runtime(*reactor, config, *std::move(foundation));
   TRY(reactor->run(serve_and_clean_up(*reactor, config, signals.get(), runtime)));
   log::info("stopped");
   return {};

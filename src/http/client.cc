@@ -60,7 +60,7 @@ class ClientCore {
     Redirects redirects(settings_.limits.max_redirects, request.url);
     while (true) {
       auto response = co_await exchange(request, token);
-      if (!response) co_return std::unexpected(redirects.explain(std::move(response).error()));
+      if (!response) co_return std::unexpected(redirects.explain(std::move(response).error(), request));
       if (!Redirects::is_redirect(request, *response)) co_return response;
       CO_TRY(redirects.follow(request, *response));
       CO_TRY(check_request_to_send(request));

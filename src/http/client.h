@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -64,6 +65,9 @@ struct ClientRequest {
   std::string body;
   AddressScope addresses = AddressScope::any;
   bool follow_redirects = true;
+  /// What errors show of a place that a redirect named: a server can write there what it was sent. Empty: all
+  /// of it. Called until the response's head is there.
+  std::function<std::string(std::string_view text)> shown;
 };
 
 /// Sends requests on kept connections, one request on each at a time. Lives on the reactor's thread; files

@@ -21,7 +21,7 @@ class Redirects {
   /// address can only be judged when it is known, which is why public_only is set for the next hop.
   Result<> follow(ClientRequest& request, const IncomingResponse& response);
   /// The error of a hop, seen from the request as a whole.
-  [[nodiscard]] Error explain(Error error) const;
+  [[nodiscard]] Error explain(Error error, const ClientRequest& request) const;
 
  private:
   size_t max_redirects_;

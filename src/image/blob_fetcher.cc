@@ -52,6 +52,10 @@ Task<Result<FileLock>> wait_for_lock(reactor::Reactor& reactor, reactor::Blockin
   }
 }
 
+Task<> release(reactor::BlockingPool& pool, FileLock lock) {
+  co_await pool.run([&lock] { const FileLock last = std::move(lock); });
+}
+
 BlobFetcher::BlobFetcher(reactor::Reactor& reactor, reactor::BlockingPool& pool, registry::Client& client,
                          Store& store, size_t max_downloads)
     : reactor_(&reactor),
@@ -59,7 +63,8 @@ BlobFetcher::BlobFetcher(reactor::Reactor& reactor, reactor::BlockingPool& pool,
       client_(&client),
       store_(&store),
       blobs_(reactor),
-      downloads_(reactor, max_downloads) {}
+      downloads_of_host_(reactor, max_downloads),
+      downloads_(reactor, kHosts * max_downloads) {}
 
 Task<bool> BlobFetcher::has(const Descriptor& blob) {
   co_return co_await pool_->run([&] { return store_->has_blob(blob); });
@@ -70,15 +75,23 @@ Task<Result<bool>> BlobFetcher::ensure(Reference reference, Descriptor blob, Tol
   // First among those of this process, so that at most one of them asks for the lock again and again.
   const auto turn = CO_TRY(co_await blobs_.take(blob.digest.hex(), token));
   if (co_await has(blob)) co_return false;
-  const FileLock lock =
+  FileLock lock =
       CO_TRY(co_await wait_for_lock(*reactor_, *pool_, *store_, "blob-" + blob.digest.hex(), token));
+  auto fetched = co_await ensure_locked(std::move(reference), blob, std::move(told), token);
+  co_await release(*pool_, std::move(lock));
+  co_return fetched;
+}
+
+Task<Result<bool>> BlobFetcher::ensure_locked(Reference reference, const Descriptor& blob, Told told,
+                                              CancelToken token) {
   if (co_await has(blob)) co_return false;
+  const auto seat_of_host = CO_TRY(co_await downloads_of_host_.take(reference.host, token));
   const auto seat = CO_TRY(co_await downloads_.take(token));
-  CO_TRY(co_await fetch(std::move(reference), std::move(blob), std::move(told), token));
+  CO_TRY(co_await fetch(std::move(reference), blob, std::move(told), token));
   co_return true;
 }
 
-Task<Result<>> BlobFetcher::fetch(Reference reference, Descriptor blob, Told told, CancelToken token) {
+Task<Result<>> BlobFetcher::fetch(Reference reference, const Descriptor& blob, Told told, CancelToken token) {
   std::optional<BlobWriter> writer =
       CO_TRY(co_await pool_->run([this] { return store_->new_blob(BlobWriter::Check::by_caller); }));
   StoreSink sink(*pool_, *store_, *writer, std::move(told));

@@ -23,14 +23,19 @@ using registry::Reference;
 /// Waits for a lock of the store that may be another process's for long (Store::try_lock).
 Task<Result<FileLock>> wait_for_lock(reactor::Reactor& reactor, reactor::BlockingPool& pool, Store& store,
                                      std::string what, CancelToken token);
+/// Gives one back on the pool's threads: to unlock and to remove a file may take as long as the disk likes.
+Task<> release(reactor::BlockingPool& pool, FileLock lock);
 
 /// Brings blobs from registries into a store, each once, whoever wants it.
 class BlobFetcher {
  public:
   /// Told how many bytes have come; on the reactor's thread.
   using Told = std::function<void(uint64_t done_bytes)>;
+  static constexpr size_t kHosts = 4;
 
-  /// All outlive it; no `ensure` may be running when it is destroyed.
+  /// `max_downloads` come at once from one host of references, and kHosts times as many in all: a registry
+  /// that is slow keeps nobody from another one. All outlive it; no `ensure` may be running when it is
+  /// destroyed.
   BlobFetcher(reactor::Reactor& reactor, reactor::BlockingPool& pool, registry::Client& client, Store& store,
               size_t max_downloads);
 
@@ -39,7 +44,8 @@ class BlobFetcher {
   Task<Result<bool>> ensure(Reference reference, Descriptor blob, Told told, CancelToken token);
 
  private:
-  Task<Result<>> fetch(Reference reference, Descriptor blob, Told told, CancelToken token);
+  Task<Result<bool>> ensure_locked(Reference reference, const Descriptor& blob, Told told, CancelToken token);
+  Task<Result<>> fetch(Reference reference, const Descriptor& blob, Told told, CancelToken token);
   Task<bool> has(const Descriptor& blob);
 
   reactor::Reactor* reactor_;
@@ -47,6 +53,7 @@ class BlobFetcher {
   registry::Client* client_;
   Store* store_;
   KeyedTurns blobs_;
+  KeyedTurns downloads_of_host_;
   Seats downloads_;
 };
 

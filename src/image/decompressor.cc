@@ -21,7 +21,7 @@ namespace {
 
 using namespace std::string_view_literals;
 
-constexpr size_t kInputBytes = 128 << 10;
+constexpr size_t kInputBytes = 64 << 10;
 constexpr size_t kMagicBytes = 4;
 // 32 MiB: the encoder that BuildKit, containerd and Podman use (klauspost/compress) has taken windows of 4,
 // 8, 16 and 32 MiB for its four levels, and zstd those of 8 MiB at most up to level 19. Each layer that is

@@ -20,6 +20,7 @@ Result<LocalImage> import_docker_archive(Store& store, const std::string& file, 
                                          const std::atomic<bool>& stop);
 
 Result<> export_docker_archive(Store& store, const LocalImage& image, const std::string& file,
-                               const std::string& reference, const std::atomic<bool>& stop);
+                               const std::string& reference, const ImageLimits& limits,
+                               const std::atomic<bool>& stop);
 
 }  // namespace lambdo::image

@@ -19,6 +19,10 @@ namespace {
 
 constexpr size_t kCopyBytes = 256 << 10;
 
+std::string layer_path(const Digest& diff_id) {
+  return diff_id.hex() + ".tar";
+}
+
 /// Writes a tar archive of plain files, the same bytes for the same content.
 class ArchiveWriter {
  public:
@@ -95,6 +99,11 @@ Result<> ArchiveWriter::close() {
   return {};
 }
 
+std::unexpected<Error> too_large(uint64_t max_bytes) {
+  return fail(Code::image_too_large,
+              "a layer is larger than the " + std::to_string(max_bytes) + " bytes that it may have unpacked");
+}
+
 template <typename Take>
 Result<uint64_t> decompress(Store& store, const Descriptor& blob, const Digest& diff_id, uint64_t max_bytes,
                             const std::atomic<bool>& stop, Take take) {
@@ -109,10 +118,7 @@ Result<uint64_t> decompress(Store& store, const Descriptor& blob, const Digest& 
     const size_t count = TRY(plain->read(buffer));
     if (count == 0) break;
     size_bytes += count;
-    if (size_bytes > max_bytes) {
-      return fail(Code::image_too_large,
-                  "it is larger than " + std::to_string(max_bytes) + " bytes unpacked");
-    }
+    if (size_bytes > max_bytes) return too_large(max_bytes);
     hash.update(std::span(buffer).first(count));
     TRY(take(std::span<const std::byte>(buffer).first(count)));
   }
@@ -134,18 +140,19 @@ Result<uint64_t> read_plain(Store& store, const Descriptor& blob, const Digest& 
 
 /// The header with the size comes first, and how large a layer is when it is decompressed nothing says: it is
 /// decompressed twice, rather than kept on the disk in between.
-Result<> add_layer(ArchiveWriter& archive, Store& store, const Descriptor& blob, const Digest& diff_id,
-                   const std::string& path, const std::atomic<bool>& stop) {
-  const ImageLimits limits;
+///
+/// Gives its size, at most `max_bytes`.
+Result<uint64_t> add_layer(ArchiveWriter& archive, Store& store, const Descriptor& blob,
+                           const Digest& diff_id, uint64_t max_bytes, const std::atomic<bool>& stop) {
   const auto nowhere = [](std::span<const std::byte>) -> Result<> { return {}; };
-  const uint64_t size = blob.media_type == registry::media_type::kOciLayer ||
-                                blob.media_type == registry::media_type::kDockerLayer
-                            ? blob.size_bytes
-                            : TRY(read_plain(store, blob, diff_id, limits.max_unpacked_bytes, stop, nowhere));
-  TRY(archive.begin(path, size));
+  const bool is_plain = blob.media_type == registry::media_type::kOciLayer ||
+                        blob.media_type == registry::media_type::kDockerLayer;
+  if (is_plain && blob.size_bytes > max_bytes) return too_large(max_bytes);
+  const uint64_t size =
+      is_plain ? blob.size_bytes : TRY(read_plain(store, blob, diff_id, max_bytes, stop, nowhere));
+  TRY(archive.begin(layer_path(diff_id), size));
   const auto into_archive = [&archive](std::span<const std::byte> data) { return archive.write(data); };
-  TRY(read_plain(store, blob, diff_id, size, stop, into_archive));
-  return {};
+  return read_plain(store, blob, diff_id, size, stop, into_archive);
 }
 
 std::string write_manifest(const LocalImage& image, const std::string& config, const std::string& tag) {
@@ -157,7 +164,7 @@ std::string write_manifest(const LocalImage& image, const std::string& config, c
     json.begin_array().value(tag).end_array();
   }
   json.key("Layers").begin_array();
-  for (const Digest& diff_id : image.config.diff_ids) json.value(diff_id.hex() + ".tar");
+  for (const Digest& diff_id : image.config.diff_ids) json.value(layer_path(diff_id));
   json.end_array().end_object().end_array();
   return json.take();
 }
@@ -165,7 +172,8 @@ std::string write_manifest(const LocalImage& image, const std::string& config, c
 }  // namespace
 
 Result<> export_docker_archive(Store& store, const LocalImage& image, const std::string& file,
-                               const std::string& reference, const std::atomic<bool>& stop) {
+                               const std::string& reference, const ImageLimits& limits,
+                               const std::atomic<bool>& stop) {
   std::string tag;
   if (!reference.empty()) {
     const auto parsed = TRY(registry::Reference::parse(reference));
@@ -177,13 +185,13 @@ Result<> export_docker_archive(Store& store, const LocalImage& image, const std:
   auto archive = TRY(ArchiveWriter::open(target.fd(), file));
   const std::string config_path = image.manifest.config.digest.hex() + ".json";
   TRY(archive.add(config_path, config));
-  std::set<std::string> written;
+  std::set<Digest> written;
+  uint64_t left_bytes = limits.max_unpacked_bytes;
   for (size_t i = 0; i < image.manifest.layers.size(); ++i) {
     const Digest& diff_id = image.config.diff_ids[i];
-    const std::string path = diff_id.hex() + ".tar";
     // The same layer twice is one entry.
-    if (!written.insert(path).second) continue;
-    TRY(add_layer(archive, store, image.manifest.layers[i], diff_id, path, stop));
+    if (!written.insert(diff_id).second) continue;
+    left_bytes -= TRY(add_layer(archive, store, image.manifest.layers[i], diff_id, left_bytes, stop));
   }
   TRY(archive.add("manifest.json", write_manifest(image, config_path, tag)));
   TRY(archive.close());

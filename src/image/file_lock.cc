@@ -13,38 +13,48 @@
 
 namespace lambdo::image {
 
-namespace {
-
-/// Whether `path` still leads to the file that is locked: its last owner may have removed it meanwhile.
 Result<bool> is_at(const std::string& path, int fd) {
-  const struct stat locked = TRY(sys::fstat(fd));
+  const struct stat open = TRY(sys::fstat(fd));
   const auto there = TRY(sys::lstat(path));
-  return there && there->st_dev == locked.st_dev && there->st_ino == locked.st_ino;
+  return there && there->st_dev == open.st_dev && there->st_ino == open.st_ino;
 }
 
-}  // namespace
+Result<Lock> try_lock_at(const std::string& path, int fd, FileLock::Kind kind) {
+  if (!TRY(sys::try_flock(fd, kind == FileLock::Kind::shared ? LOCK_SH : LOCK_EX))) return Lock::busy;
+  return TRY(is_at(path, fd)) ? Lock::held : Lock::moved;
+}
+
+Result<> poll_lock(const std::string& what, int limit_ms, const std::atomic<bool>* stop,
+                   const std::function<Result<bool>()>& try_lock) {
+  const long long deadline_ns = sys::monotonic_ns() + limit_ms * 1'000'000LL;
+  while (!TRY(try_lock())) {
+    if (is_stopped(stop)) return fail(Code::cancelled, "stopped");
+    if (sys::monotonic_ns() >= deadline_ns) {
+      return fail(Code::store_busy, what + " is still locked after " + std::to_string(limit_ms) + " ms");
+    }
+    // flock(2) itself has no time limit, and a signal to break it would be the whole process's.
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  }
+  return {};
+}
 
 Result<std::optional<FileLock>> FileLock::try_lock(const std::string& path, Kind kind) {
   for (;;) {
     Fd fd = TRY(sys::open(path, O_RDWR | O_CREAT | O_NOFOLLOW, 0600));
-    if (!TRY(sys::try_flock(fd.get(), kind == Kind::shared ? LOCK_SH : LOCK_EX))) return std::nullopt;
-    if (TRY(is_at(path, fd.get()))) return FileLock(path, std::move(fd));
+    const Lock lock = TRY(try_lock_at(path, fd.get(), kind));
+    if (lock == Lock::busy) return std::nullopt;
+    if (lock == Lock::held) return FileLock(path, std::move(fd));
   }
 }
 
 Result<FileLock> FileLock::lock(const std::string& path, Kind kind, int limit_ms,
                                 const std::atomic<bool>* stop) {
-  const long long deadline_ns = sys::monotonic_ns() + limit_ms * 1'000'000LL;
-  for (;;) {
-    auto lock = TRY(try_lock(path, kind));
-    if (lock) return std::move(*lock);
-    if (is_stopped(stop)) return fail(Code::cancelled, "stopped");
-    if (sys::monotonic_ns() >= deadline_ns) {
-      return fail(Code::store_busy, path + " is still locked after " + std::to_string(limit_ms) + " ms");
-    }
-    // flock(2) itself has no time limit, and a signal to break it would be the whole process's.
-    std::this_thread::sleep_for(std::chrono::milliseconds(5));
-  }
+  std::optional<FileLock> lock;
+  TRY(poll_lock(path, limit_ms, stop, [&]() -> Result<bool> {
+    lock = TRY(try_lock(path, kind));
+    return lock.has_value();
+  }));
+  return *std::move(lock);
 }
 
 FileLock& FileLock::operator=(FileLock&& other) noexcept {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <atomic>
+#include <functional>
 #include <optional>
 #include <string>
 
@@ -39,5 +40,18 @@ class FileLock {
   Fd fd_;
   bool remove_ = false;
 };
+
+/// Whether `path` leads to what `fd` is open on: somebody else may have moved or removed that meanwhile.
+Result<bool> is_at(const std::string& path, int fd);
+
+/// What trying to lock something came to: it is locked and still there, somebody else holds it, or it was
+/// moved or removed before it was locked.
+enum class Lock { held, busy, moved };
+/// For what was made or opened at `path`. Never waits.
+Result<Lock> try_lock_at(const std::string& path, int fd, FileLock::Kind kind);
+
+/// Calls `try_lock` until it gives true, as FileLock::lock() does; `what` is told where that takes too long.
+Result<> poll_lock(const std::string& what, int limit_ms, const std::atomic<bool>* stop,
+                   const std::function<Result<bool>()>& try_lock);
 
 }  // namespace lambdo::image

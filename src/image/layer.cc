@@ -259,7 +259,7 @@ Result<std::span<const Xattr>> LayerReader::keep_xattrs(const std::vector<Xattr>
   // Files that have attributes at all mostly have those of the one before.
   auto& lists = layer_.xattrs_;
   if (!lists.empty() && lists.back() == xattrs) return lists.back();
-  TRY(share_.take(sizeof xattrs + xattrs.size() * sizeof(Xattr)));
+  TRY(share_.take(sizeof(std::vector<Xattr>) + xattrs.size() * sizeof(Xattr)));
   std::vector<Xattr> kept;
   kept.reserve(xattrs.size());
   for (const Xattr& xattr : xattrs)

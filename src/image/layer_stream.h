@@ -38,8 +38,8 @@ class LayerStream {
   [[nodiscard]] bool ends_in_zeros() const { return ends_in_zeros_; }
 
  private:
-  static constexpr size_t kBuffers = 4;
-  static constexpr size_t kBufferBytes = 256 << 10;
+  static constexpr size_t kBuffers = 3;
+  static constexpr size_t kBufferBytes = 64 << 10;
 
   struct Buffer {
     std::unique_ptr<std::byte[]> bytes = std::make_unique_for_overwrite<std::byte[]>(kBufferBytes);

@@ -4,14 +4,13 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <chrono>
-#include <thread>
 #include <utility>
 #include <vector>
 
 #include "base/files.h"
 #include "base/json.h"
 #include "base/syscalls.h"
+#include "image/file_lock.h"
 #include "image/image_manifest.h"
 #include "image/oci_layout.h"
 #include "image/stopped.h"
@@ -26,8 +25,7 @@ constexpr std::string_view kLayoutFile = R"({"imageLayoutVersion":"1.0.0"})";
 constexpr size_t kMaxEntries = 1024;
 constexpr size_t kCopyBytes = 256 << 10;
 constexpr std::string_view kPartial = ".lambdo-part";
-constexpr int64_t kLockLimitMs = 600'000;
-constexpr int64_t kLockStepMs = 20;
+constexpr int kLockLimitMs = 600'000;
 
 /// A folder of the target. Files are made under another name first and synced, so that a broken export, or a
 /// machine that goes down, leaves nothing half-made under theirs.
@@ -55,16 +53,7 @@ class TargetFolder {
 };
 
 Result<> TargetFolder::lock(const std::atomic<bool>& stop) const {
-  const long long deadline_ns = sys::monotonic_ns() + kLockLimitMs * 1'000'000;
-  while (!TRY(sys::try_flock(fd_.get(), LOCK_EX))) {
-    if (is_stopped(&stop)) return fail(Code::cancelled, "stopped");
-    if (sys::monotonic_ns() >= deadline_ns) {
-      return fail(Code::store_busy, "another process has been writing to " + path_ + " for " +
-                                        std::to_string(kLockLimitMs / 1000) + " s");
-    }
-    std::this_thread::sleep_for(std::chrono::milliseconds(kLockStepMs));
-  }
-  return {};
+  return poll_lock(path_, kLockLimitMs, &stop, [this] { return sys::try_flock(fd_.get(), LOCK_EX); });
 }
 
 Result<> TargetFolder::remove_partial() const {

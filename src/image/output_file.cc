@@ -1,13 +1,13 @@
 #include "image/output_file.h"
 
 #include <fcntl.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 
 #include <cerrno>
 
 #include "base/files.h"
 #include "base/syscalls.h"
+#include "image/file_lock.h"
 
 namespace lambdo::image {
 
@@ -31,15 +31,7 @@ Result<> check_place(const std::string& path) {
   return {};
 }
 
-/// Whether what was made or opened is still at its path: another process may take it for a leftover before
-/// it is locked.
-Result<bool> holds(int fd, const std::string& path) {
-  if (!TRY(sys::try_flock(fd, LOCK_EX))) return false;
-  const struct stat own = TRY(sys::fstat(fd));
-  const auto there = TRY(sys::lstat(path));
-  return there && there->st_dev == own.st_dev && there->st_ino == own.st_ino;
-}
-
+/// Nothing is removed where another process has done so, or put something else there.
 Result<> remove_leftover(const std::string& part, const std::string& path) {
   const auto there = TRY(sys::lstat(part));
   if (there && S_ISDIR(there->st_mode)) {
@@ -47,8 +39,12 @@ Result<> remove_leftover(const std::string& part, const std::string& path) {
   }
   // Locked while it is removed. What cannot be opened is no process's that would be writing it.
   const auto fd = sys::open(part, O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
-  if (fd && !TRY(sys::try_flock(fd->get(), LOCK_EX))) {
-    return fail(Code::store_busy, "another process is writing " + path);
+  if (!fd && fd.error().code == Code::not_found) return {};
+  if (fd) {
+    const Lock lock = TRY(try_lock_at(part, fd->get(), FileLock::Kind::exclusive));
+    if (lock == Lock::busy) return fail(Code::store_busy, "another process is writing " + path);
+    // Its writer put it into its place meanwhile, and what is there now may be the next one's.
+    if (lock == Lock::moved) return {};
   }
   auto removed = sys::unlink(part);
   if (!removed) return std::unexpected(std::move(removed).error());
@@ -68,7 +64,9 @@ Result<OutputFile> OutputFile::create(std::string path) {
       TRY(remove_leftover(part, path));
       continue;
     }
-    if (TRY(holds(file->fd(), part))) return OutputFile(std::move(path), *std::move(file));
+    // Another process may take it for a leftover before it is locked.
+    const Lock lock = TRY(try_lock_at(part, file->fd(), FileLock::Kind::exclusive));
+    if (lock == Lock::held) return OutputFile(std::move(path), *std::move(file));
     file->forget();
   }
   return fail(Code::store_busy, "other processes are writing " + path);
@@ -77,6 +75,11 @@ Result<OutputFile> OutputFile::create(std::string path) {
 Result<> OutputFile::commit(mode_t mode) {
   if (::fchmod(file_.fd(), mode) < 0) return fail_errno("chmod " + file_.path());
   TRY(sys::fsync(file_.fd(), file_.path()));
+  if (!TRY(is_at(file_.path(), file_.fd()))) {
+    const std::string part = file_.path();
+    file_.forget();
+    return fail(Code::store_busy, part + " was removed or replaced while it was being written");
+  }
   TRY(sys::rename(file_.path(), path_));
   file_.forget();
   const auto folder = sys::open(folder_of(path_), O_RDONLY | O_DIRECTORY);

@@ -19,7 +19,8 @@ class OutputFile {
   static Result<OutputFile> create(std::string path);
 
   [[nodiscard]] int fd() const { return file_.fd(); }
-  /// Syncs it and puts it into its place, whatever file was there.
+  /// Syncs it and puts it into its place, whatever file was there. store_busy where it is no longer under its
+  /// other name: what is there is somebody else's, and stays.
   Result<> commit(mode_t mode);
 
  private:

@@ -76,12 +76,20 @@ class Puller::Work {
 
   Task<Result<std::optional<LocalImage>>> find_local(const PullRequest& request, CancelToken token);
   Task<Result<LocalImage>> fetch_head(const PullRequest& request, CancelToken token);
+  Task<Result<ImageConfig>> fetch_config(const PullRequest& request, const registry::Manifest& manifest,
+                                         CancelToken token);
+  Task<Result<>> bring_rest(const PullRequest& request, bool is_local, PulledImage& pulled,
+                            Progress* progress, CancelToken token);
   Task<Result<>> bring_layers(Layers& layers, CancelToken token);
   Task<> bring_layer(Layers& layers, size_t index);
   Task<Result<>> fetch_layer(Layers& layers, size_t index);
   Task<Result<>> add_layer(Layers& layers, size_t index);
   Task<Result<std::string>> unpack(const LocalImage& image, const Reference* reference, Progress* progress,
                                    bool& fetched_anything, CancelToken token);
+  Task<Result<std::string>> unpack_locked(const LocalImage& image, const Reference* reference,
+                                          Progress* progress, bool& fetched_anything, CancelToken token);
+  Task<Result<std::string>> initramfs_locked(const LocalImage& image, const InitramfsRequest& request,
+                                             Progress* progress, CancelToken token);
 
   reactor::Reactor* reactor_;
   reactor::BlockingPool* pool_;
@@ -124,21 +132,31 @@ Task<Result<LocalImage>> Puller::Work::fetch_head(const PullRequest& request, Ca
     TRY(store_->put_blob(fetched.json, fetched.digest));
     return held;
   }));
+  auto parsed = co_await fetch_config(request, fetched.manifest, token);
+  if (!parsed) {
+    co_await release(*pool_, std::move(lease));
+    co_return std::unexpected(std::move(parsed).error());
+  }
+  co_return LocalImage{.digest = fetched.digest,
+                       .manifest = std::move(fetched.manifest),
+                       .config = std::move(*parsed),
+                       .lease = std::move(lease)};
+}
+
+Task<Result<ImageConfig>> Puller::Work::fetch_config(const PullRequest& request,
+                                                     const registry::Manifest& manifest, CancelToken token) {
   for (bool again = false;; again = true) {
-    CO_TRY(co_await blobs_.ensure(request.reference, config, {}, token));
-    const auto json =
-        co_await pool_->run([&] { return store_->read_blob(config.digest, ImageConfig::kMaxBytes); });
+    CO_TRY(co_await blobs_.ensure(request.reference, manifest.config, {}, token));
+    const auto json = co_await pool_->run(
+        [&] { return store_->read_blob(manifest.config.digest, ImageConfig::kMaxBytes); });
     // The one that was in the store was damaged, and is out of the way now.
     if (!json && json.error().code == Code::store_invalid && !again) continue;
     if (!json) co_return std::unexpected(json.error());
-    auto parsed = CO_TRY(ImageConfig::parse(*json, fetched.manifest.layers.size()));
+    auto parsed = CO_TRY(ImageConfig::parse(*json, manifest.layers.size()));
     if (!registry::same_machine(parsed.platform, request.platform)) {
       co_return registry::platform_missing(request.platform, {parsed.platform});
     }
-    co_return LocalImage{.digest = fetched.digest,
-                         .manifest = std::move(fetched.manifest),
-                         .config = std::move(parsed),
-                         .lease = std::move(lease)};
+    co_return parsed;
   }
 }
 
@@ -196,8 +214,17 @@ Task<Result<std::string>> Puller::Work::unpack(const LocalImage& image, const Re
                                                CancelToken token) {
   const std::string key = "rootfs-" + image.digest.hex();
   const auto turn = CO_TRY(co_await making_.take(key, token));
-  const FileLock lock = CO_TRY(co_await wait_for_lock(*reactor_, *pool_, *store_, key, token));
-  Unpacking unpacking(*reactor_, *pool_, *store_, unpacks_, image.manifest.layers.size(), settings_.limits, progress);
+  FileLock lock = CO_TRY(co_await wait_for_lock(*reactor_, *pool_, *store_, key, token));
+  auto path = co_await unpack_locked(image, reference, progress, fetched_anything, token);
+  co_await release(*pool_, std::move(lock));
+  co_return path;
+}
+
+Task<Result<std::string>> Puller::Work::unpack_locked(const LocalImage& image, const Reference* reference,
+                                                      Progress* progress, bool& fetched_anything,
+                                                      CancelToken token) {
+  Unpacking unpacking(*reactor_, *pool_, *store_, unpacks_, image.manifest.layers.size(), settings_.limits,
+                      progress);
   const auto made = co_await pool_->run([&] { return store_->find_rootfs(image.digest); });
   Layers layers{.image = &image, .reference = reference, .progress = progress, .unpacking = &unpacking};
   if (made) {
@@ -228,9 +255,17 @@ Task<Result<PulledImage>> Puller::Work::pull(PullRequest request, Progress* prog
   const bool is_local = local.has_value();
   if (!is_local) local = CO_TRY(co_await fetch_head(request, token));
   PulledImage pulled{.image = std::move(*local), .rootfs = {}};
+  auto brought = co_await bring_rest(request, is_local, pulled, progress, token);
+  if (brought) co_return pulled;
+  co_await release(*pool_, std::move(pulled.image.lease));
+  co_return std::unexpected(std::move(brought).error());
+}
+
+/// The layers and what is made of them, and the name when all is there.
+Task<Result<>> Puller::Work::bring_rest(const PullRequest& request, bool is_local, PulledImage& pulled,
+                                        Progress* progress, CancelToken token) {
   const LocalImage& image = pulled.image;
   if (progress != nullptr) progress->found(image.digest, image.manifest.layers);
-
   // A layer that is found damaged is fetched again also where the rest is here.
   const bool may_fetch = request.policy != PullRequest::Policy::never;
   const Reference* reference = may_fetch ? &request.reference : nullptr;
@@ -241,14 +276,13 @@ Task<Result<PulledImage>> Puller::Work::pull(PullRequest request, Progress* prog
     CO_TRY(co_await bring_layers(layers, token));
     pulled.fetched_anything = layers.fetched_anything;
   }
-  if (is_local) co_return pulled;
+  if (is_local) co_return Result<>();
   const Name name{.reference = request.reference.text(),
                   .manifest = image.digest,
                   .platform = request.platform,
                   .source = request.source.empty() ? request.reference.familiar() : request.source,
                   .updated_s = seconds_since_1970()};
-  CO_TRY(co_await pool_->run([&] { return store_->set_name(name); }));
-  co_return pulled;
+  co_return co_await pool_->run([&] { return store_->set_name(name); });
 }
 
 Task<Result<std::string>> Puller::Work::rootfs(const LocalImage& image, Progress* progress,
@@ -263,10 +297,19 @@ Task<Result<std::string>> Puller::Work::initramfs(const LocalImage& image, const
   if (progress != nullptr) progress->found(image.digest, image.manifest.layers);
   const std::string key = "initramfs-" + image.digest.hex() + "-" + request.key;
   const auto turn = CO_TRY(co_await making_.take(key, token));
-  const FileLock lock = CO_TRY(co_await wait_for_lock(*reactor_, *pool_, *store_, key, token));
+  FileLock lock = CO_TRY(co_await wait_for_lock(*reactor_, *pool_, *store_, key, token));
+  auto path = co_await initramfs_locked(image, request, progress, token);
+  co_await release(*pool_, std::move(lock));
+  co_return path;
+}
+
+Task<Result<std::string>> Puller::Work::initramfs_locked(const LocalImage& image,
+                                                         const InitramfsRequest& request, Progress* progress,
+                                                         CancelToken token) {
   const auto made = co_await pool_->run([&] { return store_->find_initramfs(image.digest, request.key); });
   if (made) co_return *made;
-  Unpacking unpacking(*reactor_, *pool_, *store_, unpacks_, image.manifest.layers.size(), settings_.limits, progress);
+  Unpacking unpacking(*reactor_, *pool_, *store_, unpacks_, image.manifest.layers.size(), settings_.limits,
+                      progress);
   Layers layers{.image = &image, .reference = nullptr, .progress = progress, .unpacking = &unpacking};
   Result<std::string> path = "";
   Result<> ready = co_await unpacking.begin();

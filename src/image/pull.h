@@ -51,7 +51,8 @@ struct InitramfsRequest {
 };
 
 struct PullSettings {
-  /// Layers that come at once, of all pulls together.
+  /// Layers that come at once from one registry, of all pulls together; from all registries
+  /// BlobFetcher::kHosts times as many.
   size_t max_downloads = 3;
   /// Layers that are decompressed at once, of all pulls together: each takes a thread of the pool, and
   /// at least one more is needed for what comes meanwhile.

@@ -156,12 +156,10 @@ Result<> Store::verify_blob(const Descriptor& blob, const std::atomic<bool>* sto
 
 std::unexpected<Error> Store::damaged(const Digest& digest, int fd, const std::string& how) {
   std::string message = "the blob " + digest.text() + " in " + folder_ + " " + how;
-  const auto opened = sys::fstat(fd);
-  const auto there = sys::lstat(blob_path(digest));
   // Not waited for: `prune` itself may find it.
   const auto lock = FileLock::try_lock(folder_ + "/lock", FileLock::Kind::shared);
   // Where another process has put a new one into its place meanwhile, that one is left alone.
-  if (lock && *lock && opened && there && *there && (*there)->st_ino == opened->st_ino) {
+  if (lock && *lock && is_at(blob_path(digest), fd).value_or(false)) {
     const auto moved = sys::rename(blob_path(digest), folder_ + "/damaged/" + digest.hex());
     message += moved ? "; it was moved to damaged/ there, and is fetched again by the next pull"
                      : "; it could not be moved away: " + moved.error().message;

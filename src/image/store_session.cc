@@ -1,8 +1,6 @@
 #include <fcntl.h>
 #include <sys/file.h>
-#include <unistd.h>
 
-#include <array>
 #include <cerrno>
 #include <utility>
 
@@ -19,15 +17,6 @@ namespace {
 
 constexpr int kLockLimitMs = 10'000;
 
-std::string random_name() {
-  std::array<std::byte, 8> bytes{};
-  uint64_t number = static_cast<uint64_t>(sys::monotonic_ns());
-  if (sys::random_bytes(bytes)) {
-    for (const std::byte byte : bytes) number = number << 8 | std::to_integer<uint64_t>(byte);
-  }
-  return std::to_string(::getpid()) + "-" + std::to_string(number);
-}
-
 /// Holds whatever is at `path`, so that nobody else takes it for a leftover; nullopt where its owner lives or
 /// somebody else removes it. What is no folder is nobody's: an Fd that holds nothing.
 Result<std::optional<Fd>> hold_leftover(const std::string& path) {
@@ -38,7 +27,7 @@ Result<std::optional<Fd>> hold_leftover(const std::string& path) {
     if (error == ENOENT) return std::nullopt;
     return std::unexpected(std::move(fd).error());
   }
-  if (!TRY(sys::try_flock(fd->get(), LOCK_EX))) return std::nullopt;
+  if (TRY(try_lock_at(path, fd->get(), FileLock::Kind::exclusive)) != Lock::held) return std::nullopt;
   return *std::move(fd);
 }
 
@@ -47,7 +36,7 @@ Result<std::optional<Fd>> hold_leftover(const std::string& path) {
 /// The lock around it is needed because a new folder is not locked yet for a moment.
 Result<> Store::open_session() {
   const FileLock opening = TRY(FileLock::lock(folder_ + "/opening", FileLock::Kind::exclusive, kLockLimitMs));
-  const std::string session = folder_ + "/tmp/" + random_name();
+  const std::string session = folder_ + "/tmp/" + unique_name();
   TRY(sys::mkdir(session, S_IRWXU));
   session_ = session;
   session_lock_ = TRY(sys::open(session_, O_RDONLY | O_DIRECTORY));

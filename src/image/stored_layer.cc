@@ -7,9 +7,10 @@ namespace lambdo::image {
 
 namespace {
 
+/// A size or a window of zstd that is beyond all limits may be a flipped bit, too.
 bool may_be_damage(Code code) {
   return code == Code::layer_invalid || code == Code::digest_mismatch ||
-         code == Code::media_type_unsupported || code == Code::path_escape;
+         code == Code::media_type_unsupported || code == Code::path_escape || code == Code::image_too_large;
 }
 
 LayerLimits layer_limits(const ImageLimits& limits) {

@@ -5,9 +5,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <array>
 #include <cerrno>
+#include <cstddef>
+#include <cstdint>
 #include <memory>
-#include <string_view>
 
 #include "base/files.h"
 #include "base/log.h"
@@ -100,6 +102,24 @@ Result<> TreeRemover::move_up(int folder, const char* name) {
 }
 
 }  // namespace
+
+std::string unique_name() {
+  std::array<std::byte, sizeof(uint64_t)> bytes{};
+  uint64_t number = static_cast<uint64_t>(sys::monotonic_ns());
+  if (sys::random_bytes(bytes)) {
+    for (const std::byte byte : bytes) number = number << 8 | std::to_integer<uint64_t>(byte);
+  }
+  return std::to_string(::getpid()) + "-" + std::to_string(number);
+}
+
+bool is_unique_name(std::string_view name) {
+  const auto is_number = [](std::string_view text) {
+    return !text.empty() && text.find_first_not_of("0123456789") == std::string_view::npos;
+  };
+  const size_t dash = name.find('-');
+  return dash != std::string_view::npos && is_number(name.substr(0, dash)) &&
+         is_number(name.substr(dash + 1));
+}
 
 Result<> remove_tree(const std::string& path, const std::atomic<bool>* stop) {
   if (::unlink(path.c_str()) == 0 || errno == ENOENT) return {};

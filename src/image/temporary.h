@@ -2,12 +2,18 @@
 
 #include <atomic>
 #include <string>
+#include <string_view>
 #include <utility>
 
 #include "base/error.h"
 #include "base/fd.h"
 
 namespace lambdo::image {
+
+/// A name that nothing else has, "PID-NUMBER": of this process, and a random one.
+std::string unique_name();
+/// Whether `name` looks like one.
+bool is_unique_name(std::string_view name);
 
 /// A new file, open for reading and writing, that is removed with this object unless it was moved away.
 class TemporaryFile {

@@ -56,13 +56,13 @@ Result<LocalImage> import_image(Store& store, const ImagePlace& from, const Plat
   return fail(Code::internal, "an image from nowhere");
 }
 
-Result<> export_image(Store& store, const LocalImage& image, const ImagePlace& to,
+Result<> export_image(Store& store, const LocalImage& image, const ImagePlace& to, const ImageLimits& limits,
                       const std::atomic<bool>& stop) {
   switch (to.kind) {
     case ImagePlace::Kind::oci_layout:
       return export_oci_layout(store, image, to.path, to.name, stop);
     case ImagePlace::Kind::docker_archive:
-      return export_docker_archive(store, image, to.path, to.name, stop);
+      return export_docker_archive(store, image, to.path, to.name, limits, stop);
   }
   return fail(Code::internal, "an image to nowhere");
 }

@@ -42,8 +42,9 @@ Result<LocalImage> import_image(Store& store, const ImagePlace& from, const Plat
 
 /// Writes an image of the store. An OCI layout may exist: the image is added to it, and takes the tag from
 /// the one that has it. An archive is written anew, and is under its name only when it is whole; its layers
-/// are plain tar archives. Blocking code as above.
-Result<> export_image(Store& store, const LocalImage& image, const ImagePlace& to,
+/// are plain tar archives, image_too_large where these are larger together than `limits` lets them be.
+/// Blocking code as above.
+Result<> export_image(Store& store, const LocalImage& image, const ImagePlace& to, const ImageLimits& limits,
                       const std::atomic<bool>& stop);
 
 }  // namespace lambdo::image

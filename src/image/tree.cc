@@ -166,7 +166,7 @@ Result<uint32_t> Tree::keep_xattrs(std::span<const Xattr> xattrs, uint32_t befor
     if (std::ranges::equal(xattrs_[there], xattrs)) return there;
   }
   std::vector<Xattr> kept;
-  TRY(budget_->take(sizeof kept + xattrs.size_bytes()));
+  TRY(budget_->take(sizeof(std::vector<Xattr>) + xattrs.size_bytes()));
   kept.reserve(xattrs.size());
   for (const Xattr& xattr : xattrs)
     kept.push_back({.name = TRY(keep(xattr.name)), .value = TRY(keep(xattr.value))});

@@ -15,13 +15,14 @@ void Seats::give_back(const std::string& /*key*/) {
 }
 
 reactor::Task<Result<Held<KeyedTurns>>> KeyedTurns::take(std::string key, reactor::CancelToken token) {
-  while (taken_.contains(key)) CO_TRY(co_await changed_.wait(token));
-  taken_.insert(key);
+  while (taken_[key] == count_) CO_TRY(co_await changed_.wait(token));
+  ++taken_[key];
   co_return Held<KeyedTurns>(*this, std::move(key));
 }
 
 void KeyedTurns::give_back(const std::string& key) {
-  taken_.erase(key);
+  const auto taken = taken_.find(key);
+  if (--taken->second == 0) taken_.erase(taken);
   changed_.notify_all();
 }
 

@@ -1,7 +1,7 @@
 #pragma once
 
 #include <cstddef>
-#include <set>
+#include <map>
 #include <string>
 #include <utility>
 
@@ -52,10 +52,10 @@ class Seats {
   reactor::Event changed_;
 };
 
-/// One at a time for each key.
+/// At most so many at once for each key.
 class KeyedTurns {
  public:
-  explicit KeyedTurns(reactor::Reactor& reactor) : changed_(reactor) {}
+  explicit KeyedTurns(reactor::Reactor& reactor, size_t count = 1) : count_(count), changed_(reactor) {}
 
   reactor::Task<Result<Held<KeyedTurns>>> take(std::string key, reactor::CancelToken token);
 
@@ -63,7 +63,8 @@ class KeyedTurns {
   friend Held<KeyedTurns>;
   void give_back(const std::string& key);
 
-  std::set<std::string> taken_;
+  size_t count_;
+  std::map<std::string, size_t> taken_;
   reactor::Event changed_;
 };
 

@@ -80,8 +80,13 @@ Task<Result<>> Unpacking::add(size_t index, const Descriptor& blob, const Digest
 
 Task<Result<Layer>> Unpacking::read(const Descriptor& blob, const Digest& diff_id, CancelToken token) {
   const StopFlag stop(token);
-  co_return co_await pool_->run(
+  auto layer = co_await pool_->run(
       [&] { return read_stored_layer(*store_, blob, diff_id, *spool_, limits_, *budget_, stop.flag()); });
+  // The spool is in the store: whose disk is full is told.
+  if (!layer && layer.error().code == Code::resource_exhausted) {
+    co_return std::unexpected(std::move(layer).error().with_context(store_->folder()));
+  }
+  co_return layer;
 }
 
 /// Lays what is there over the tree, in order. Whoever brings the layer that others wait for does it for
@@ -131,11 +136,19 @@ Task<Result<std::string>> Unpacking::make_initramfs(const Digest& manifest, std:
   const StopFlag stop(token);
   co_return co_await pool_->run([&]() -> Result<std::string> {
     auto file = TRY(store_->new_initramfs());
-    auto written = write_initramfs(tree_, *spool_, options, file.fd(), stop.flag());
+    auto written = image::write_initramfs(tree_, *spool_, options, file.fd(), stop.flag());
     if (!written) return std::unexpected(std::move(written).error().with_context(store_->folder()));
     tell(*written);
     return store_->keep_initramfs(std::move(file), manifest, key);
   });
+}
+
+Task<Result<InitramfsReport>> Unpacking::write_initramfs(int file, const InitramfsOptions& options,
+                                                         CancelToken token) {
+  CHECK(all_applied());
+  const StopFlag stop(token);
+  co_return co_await pool_->run(
+      [&] { return image::write_initramfs(tree_, *spool_, options, file, stop.flag()); });
 }
 
 Task<> Unpacking::end() {

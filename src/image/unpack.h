@@ -54,10 +54,12 @@ class Unpacking {
   /// turns out to be damaged: store_invalid, it is moved away, and `add` may be called for it again. Waits
   /// until the layer is among the kReadAhead lowest that are not in the tree.
   Task<Result<>> add(size_t index, const Descriptor& blob, const Digest& diff_id, CancelToken token);
-  /// After all layers. Only one of the two, once.
+  /// After all layers. Only one of the three, once.
   Task<Result<std::string>> make_rootfs(const Digest& manifest, CancelToken token);
   Task<Result<std::string>> make_initramfs(const Digest& manifest, std::string key,
                                            const InitramfsOptions& options, CancelToken token);
+  /// To the start of `file`, which outlives this; for what shall not be in the store.
+  Task<Result<InitramfsReport>> write_initramfs(int file, const InitramfsOptions& options, CancelToken token);
   /// Removes what is temporary, whatever happened before.
   Task<> end();
 

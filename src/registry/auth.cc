@@ -136,7 +136,8 @@ Result<> Authenticator::set_source(std::string_view realm, std::string_view serv
     }
     if (url->scheme != "https" && !endpoint_->is_plain()) {
       return fail(Code::permission_denied, endpoint_->host + " wants its tokens asked for at " +
-                                               url->authority() + " without TLS, which is refused");
+                                               redacted(url->authority(), secrets()) +
+                                               " without TLS, which is refused");
     }
     source.realm = std::move(*url);
   }
@@ -172,7 +173,8 @@ Task<Result<AccessToken>> Authenticator::fetch_token(const std::string& scope, A
   // A registry of the Internet must not make us ask servers of the networks we are in.
   const bool anywhere = registry_is_private_ || endpoint_->token_url;
   request.addresses = anywhere ? http::AddressScope::any : http::AddressScope::public_only;
-  const std::string server = source_->realm.authority();
+  request.shown = [this](std::string_view text) { return redacted(text, secrets()); };
+  const std::string server = redacted(source_->realm.authority(), secrets());
   http::TimeLimit limit(context_->reactor, context_->settings.answer_timeout_ms, token);
   const auto response =
       co_await context_->http.fetch(std::move(request), kMaxTokenAnswerBytes, limit.token());

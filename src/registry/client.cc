@@ -45,6 +45,7 @@ class Client::Work {
 
  private:
   Result<const Sessions*> sessions_of(const std::string& host);
+  [[nodiscard]] std::vector<std::string> secrets_of_host(const std::string& host) const;
   Task<Result<>> run(Job& job, const std::string& host, CancelToken token);
   Task<Result<>> run_at(Job& job, Session& session, Attempt& attempt, CancelToken token);
   Task<Result<Document>> fetch_document(const Reference& reference, std::string selector,
@@ -69,6 +70,15 @@ Result<const Sessions*> Client::Work::sessions_of(const std::string& host) {
   return &hosts_.emplace(host, std::move(sessions)).first->second;
 }
 
+/// Of the registry and its mirrors: one may repeat what it learned from another.
+std::vector<std::string> Client::Work::secrets_of_host(const std::string& host) const {
+  std::vector<std::string> all;
+  const auto known = hosts_.find(host);
+  if (known == hosts_.end()) return all;
+  for (const auto& session : known->second) std::ranges::move(session->secrets(), std::back_inserter(all));
+  return all;
+}
+
 Task<Result<>> Client::Work::run_at(Job& job, Session& session, Attempt& attempt, CancelToken token) {
   const unsigned max_attempts = context_.settings.max_attempts;
   Retry retry(context_.reactor, context_.settings,
@@ -76,8 +86,9 @@ Task<Result<>> Client::Work::run_at(Job& job, Session& session, Attempt& attempt
   for (;;) {
     const uint64_t before = job.progress_bytes();
     auto outcome = co_await job.attempt(session, attempt, token);
-    if (outcome || token.cancelled()) co_return outcome;
+    if (outcome) co_return outcome;
     if (!attempt.is_ours) outcome = std::unexpected(session.redacted(std::move(outcome).error()));
+    if (token.cancelled()) co_return outcome;
     if (job.progress_bytes() >= before + kProgressBytes) retry.note_progress();
     log::debug("an attempt at a registry failed", {{"registry", session.endpoint().host},
                                                    {"attempts", retry.attempts() + 1},
@@ -167,7 +178,7 @@ Task<Result<FetchedManifest>> Client::Work::choose(const Reference& reference, c
     }
     open(std::get<Index>(document.content), next.depth + 1);
   }
-  co_return platform_missing(platform, available);
+  co_return platform_missing(platform, available, secrets_of_host(reference.host));
 }
 
 Task<Result<>> Client::Work::fetch_blob(const Reference& reference, const Descriptor& blob, BlobSink& sink,

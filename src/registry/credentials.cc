@@ -153,13 +153,30 @@ std::string default_docker_config_folder() {
   return {};
 }
 
+/// The text of config.json; nullopt where there is none.
+static Result<std::optional<std::string>> read_config(const std::string& path) {
+  auto json = sys::read_file(path, kMaxFileBytes);
+  if (!json && json.error().code == Code::not_found) return std::nullopt;
+  return TRY(std::move(json));
+}
+
+Result<std::string> find_credential_helper(const std::string& config_folder, std::string_view host) {
+  const std::string path = config_folder + "/config.json";
+  const auto json = TRY(read_config(path));
+  if (!json) return std::string();
+  const auto document = JsonDocument::parse(*json, "the file", Code::invalid_argument);
+  if (!document) return std::unexpected(Error(document.error()).with_context(path));
+  auto helper = helper_for(document->root(), host);
+  if (!helper) return std::unexpected(std::move(helper).error().with_context(path));
+  return helper;
+}
+
 Result<Credential> find_credential(const std::string& config_folder, std::string_view host,
                                    ProgramLimits helper_limits) {
   if (config_folder.empty()) return Credential{};
   const std::string path = config_folder + "/config.json";
-  const auto json = sys::read_file(path, kMaxFileBytes);
-  if (!json && json.error().code == Code::not_found) return Credential{};
-  if (!json) return std::unexpected(json.error());
+  const auto json = TRY(read_config(path));
+  if (!json) return Credential{};
   auto credential = find_in(*json, path, host, helper_limits);
   if (!credential) return std::unexpected(std::move(credential).error().with_context(path));
   return credential;

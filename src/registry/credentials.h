@@ -29,10 +29,14 @@ std::string default_docker_config_folder();
 /// A file that others may read too is a warning in the log.
 ///
 /// Errors: invalid_argument (the file is damaged, and says where), unavailable (the helper is missing, fails,
-/// or may not be started), timeout.
+/// or may not be started), timeout, cancelled (interrupted).
 ///
 /// Blocks, and may start a program (docker-credential-NAME from PATH): not for the reactor's thread.
 Result<Credential> find_credential(const std::string& config_folder, std::string_view host,
                                    ProgramLimits helper_limits = {});
+
+/// The name of the helper that `find_credential` would ask ("pass" for docker-credential-pass); empty where
+/// it would ask none. invalid_argument as there.
+Result<std::string> find_credential_helper(const std::string& config_folder, std::string_view host);
 
 }  // namespace lambdo::registry

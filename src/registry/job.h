@@ -4,6 +4,7 @@
 #include <optional>
 #include <string>
 #include <variant>
+#include <vector>
 
 #include "base/error.h"
 #include "registry/blob_writer.h"
@@ -48,7 +49,8 @@ class ManifestJob final : public Job {
   struct Received {
     std::string json;
     std::string media_type;
-    std::string said_digest;  ///< Docker-Content-Digest
+    std::string said_digest;           ///< Docker-Content-Digest
+    std::vector<std::string> secrets;  ///< Session::secrets
   };
   reactor::Task<Result<>> fetch(Session& session, Attempt& attempt, reactor::CancelToken token);
   [[nodiscard]] std::string what() const;  ///< for messages: "library/python:3.12"

@@ -5,10 +5,13 @@
 
 #include "base/text.h"
 #include "registry/json_object.h"
+#include "registry/redact.h"
 
 namespace lambdo::registry {
 
 namespace {
+
+using Secrets = std::span<const std::string>;
 
 constexpr size_t kMaxManifestBytes = 4 << 20;
 constexpr size_t kMaxLayers = 512;
@@ -54,42 +57,47 @@ Result<std::string> media_type_of(const JsonObject& object) {
   return type;
 }
 
-Result<Descriptor> read_descriptor(const JsonObject& object) {
+Result<Descriptor> read_descriptor(const JsonObject& object, Secrets secrets) {
   Descriptor descriptor;
   descriptor.media_type = TRY(media_type_of(object));
   descriptor.size_bytes = TRY(object.required_number("size"));
   const std::string text = TRY(object.required_text("digest"));
   const auto digest = Digest::parse(text);
-  if (!digest) return object.wrong("digest", "is not usable: " + digest.error().message);
+  if (!digest) {
+    // Its error repeats a part of the text. What is taken out makes no digest of it.
+    const auto shown = Digest::parse(redacted(text, secrets));
+    return object.wrong("digest", "is not usable" + (shown ? "" : ": " + shown.error().message));
+  }
   descriptor.digest = *digest;
   return descriptor;
 }
 
-Result<> check_config(const Descriptor& config) {
+Result<> check_config(const Descriptor& config, Secrets secrets) {
   if (config.media_type == media_type::kOciConfig || config.media_type == media_type::kDockerConfig)
     return {};
   return unsupported("this is not an image but something else that registries keep: its configuration is '" +
-                     config.media_type + "'");
+                     redacted(config.media_type, secrets) + "'");
 }
 
-Result<> check_layer(const Descriptor& layer, size_t number) {
+Result<> check_layer(const Descriptor& layer, size_t number, Secrets secrets) {
   if (std::ranges::find(kLayerTypes, layer.media_type) != kLayerTypes.end()) return {};
   const std::string name = "layer " + std::to_string(number + 1);
+  const std::string shown = redacted(layer.media_type, secrets);
   if (layer.media_type.contains("nondistributable") || layer.media_type.contains(".foreign.")) {
-    return unsupported(name + " is a foreign layer ('" + layer.media_type +
+    return unsupported(name + " is a foreign layer ('" + shown +
                        "'), which the registry does not keep; such images are not supported");
   }
-  return unsupported(name + " is of the unknown kind '" + layer.media_type + "'");
+  return unsupported(name + " is of the unknown kind '" + shown + "'");
 }
 
-Result<Manifest> read_manifest(const JsonObject& root, std::string type) {
+Result<Manifest> read_manifest(const JsonObject& root, std::string type, Secrets secrets) {
   Manifest manifest{.media_type = std::move(type)};
   const JsonObject config = TRY(root.required_object("config"));
-  manifest.config = TRY(read_descriptor(config));
-  TRY(check_config(manifest.config));
+  manifest.config = TRY(read_descriptor(config, secrets));
+  TRY(check_config(manifest.config, secrets));
   for (const JsonObject& entry : TRY(root.required_objects("layers", kMaxLayers))) {
-    Descriptor layer = TRY(read_descriptor(entry));
-    TRY(check_layer(layer, manifest.layers.size()));
+    Descriptor layer = TRY(read_descriptor(entry, secrets));
+    TRY(check_layer(layer, manifest.layers.size(), secrets));
     manifest.layers.push_back(std::move(layer));
   }
   return manifest;
@@ -110,10 +118,10 @@ Result<std::optional<Platform>> read_platform(const JsonObject& entry) {
   return std::optional(std::move(platform));
 }
 
-Result<Index> read_index(const JsonObject& root, std::string type) {
+Result<Index> read_index(const JsonObject& root, std::string type, Secrets secrets) {
   Index index{.media_type = std::move(type)};
   for (const JsonObject& entry : TRY(root.required_objects("manifests", kMaxEntries))) {
-    Descriptor descriptor = TRY(read_descriptor(entry));
+    Descriptor descriptor = TRY(read_descriptor(entry, secrets));
     descriptor.platform = TRY(read_platform(entry));
     index.entries.push_back(std::move(descriptor));
   }
@@ -136,7 +144,7 @@ Result<> check_schema(const JsonObject& root, std::string_view declared) {
 
 /// What kind of document it is: by what came with it, by what it says, and only where neither does, by its
 /// fields.
-Result<std::string> kind_of(const JsonObject& root, const std::string& declared) {
+Result<std::string> kind_of(const JsonObject& root, const std::string& declared, Secrets secrets) {
   std::string own;
   if (root.has("mediaType")) own = TRY(media_type_of(root));
   if (says_nothing(declared)) {
@@ -144,14 +152,16 @@ Result<std::string> kind_of(const JsonObject& root, const std::string& declared)
     return std::string(root.has("manifests") ? media_type::kOciIndex : media_type::kOciManifest);
   }
   if (!own.empty() && own != declared) {
-    return root.wrong("mediaType", "is '" + own + "', but the document came as '" + declared + "'");
+    return root.wrong("mediaType", "is '" + redacted(own, secrets) + "', but the document came as '" +
+                                       redacted(declared, secrets) + "'");
   }
   return declared;
 }
 
 }  // namespace
 
-Result<std::variant<Manifest, Index>> parse_manifest(std::string_view json, std::string_view declared) {
+Result<std::variant<Manifest, Index>> parse_manifest(std::string_view json, std::string_view declared,
+                                                     std::span<const std::string> secrets) {
   if (json.size() > kMaxManifestBytes) {
     return fail(Code::image_too_large,
                 "a manifest of " + std::to_string(json.size()) + " bytes; at most 4 MiB are read");
@@ -160,17 +170,17 @@ Result<std::variant<Manifest, Index>> parse_manifest(std::string_view json, std:
   const JsonObject& root = document.root();
   const std::string type = bare_type(declared.substr(0, kMaxMediaTypeLength));
   TRY(check_schema(root, type));
-  std::string kind = TRY(kind_of(root, type));
+  std::string kind = TRY(kind_of(root, type, secrets));
   if (!is_manifest(kind) && !is_index(kind)) {
-    return unsupported("'" + kind + "' is neither an image's manifest nor an index");
+    return unsupported("'" + redacted(kind, secrets) + "' is neither an image's manifest nor an index");
   }
   // A document that can be read as either means different things to different clients (OCI image 1.0.2,
   // CVE-2021-41190).
   if (root.has("manifests") && (root.has("layers") || root.has("config"))) {
     return root.wrong("manifests", "must not stand beside layers or config");
   }
-  if (is_index(kind)) return TRY(read_index(root, std::move(kind)));
-  return TRY(read_manifest(root, std::move(kind)));
+  if (is_index(kind)) return TRY(read_index(root, std::move(kind), secrets));
+  return TRY(read_manifest(root, std::move(kind), secrets));
 }
 
 }  // namespace lambdo::registry

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <variant>
@@ -64,7 +65,8 @@ struct Index {
 ///
 /// manifest_invalid says which field is wrong; media_type_unsupported for schema 1, foreign
 /// (non-distributable) layers and whatever else is not in `media_type`. At most 4 MiB, 512 layers and 1,024
-/// entries: image_too_large beyond.
-Result<std::variant<Manifest, Index>> parse_manifest(std::string_view json, std::string_view declared);
+/// entries: image_too_large beyond. `secrets` are taken out of what messages repeat of the texts in it.
+Result<std::variant<Manifest, Index>> parse_manifest(std::string_view json, std::string_view declared,
+                                                     std::span<const std::string> secrets = {});
 
 }  // namespace lambdo::registry

@@ -45,6 +45,7 @@ Task<Result<>> ManifestJob::fetch(Session& session, Attempt& attempt, CancelToke
   Received received;
   received.media_type = response.headers().find("content-type").value_or("");
   received.said_digest = response.headers().find("docker-content-digest").value_or("");
+  received.secrets = session.secrets();
   auto json = co_await response.read_all(kMaxManifestBytes, token);
   if (!json) {
     Error error = std::move(json).error();
@@ -77,7 +78,7 @@ Result<Document> ManifestJob::check(Received received) const {
   if (const auto said = Digest::parse(received.said_digest)) TRY(compare(*said, "what the registry says,"));
   // An index is covered by a digest, a header by nothing.
   const std::string& type = expected_ != nullptr ? expected_->media_type : received.media_type;
-  document.content = TRY(parse_manifest(received.json, type));
+  document.content = TRY(parse_manifest(received.json, type, received.secrets));
   document.json = std::move(received.json);
   return document;
 }

@@ -7,6 +7,8 @@
 #include <string>
 #include <utility>
 
+#include "registry/redact.h"
+
 namespace lambdo::registry {
 
 std::string Platform::text() const {
@@ -100,11 +102,12 @@ std::vector<Platform> platforms_of(const Index& index) {
   return platforms;
 }
 
-std::unexpected<Error> platform_missing(const Platform& wanted, const std::vector<Platform>& available) {
+std::unexpected<Error> platform_missing(const Platform& wanted, const std::vector<Platform>& available,
+                                        std::span<const std::string> secrets) {
   constexpr size_t kMaxListed = 32;
   std::string list;
   for (size_t i = 0; i < std::min(available.size(), kMaxListed); ++i) {
-    list += (i > 0 ? ", " : "") + available[i].text();
+    list += (i > 0 ? ", " : "") + redacted(available[i].text(), secrets);
   }
   if (available.size() > kMaxListed) list += ", ...";
   return fail(Code::platform_missing,

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <span>
 #include <string_view>
 #include <vector>
 
@@ -23,8 +24,9 @@ bool same_machine(const Platform& a, const Platform& b);
 /// that are not read are left out.
 std::vector<Descriptor> candidates_for(const Index& index, const Platform& wanted);
 
-/// platform_missing, with the platforms that the indexes do have.
-std::unexpected<Error> platform_missing(const Platform& wanted, const std::vector<Platform>& available);
+/// platform_missing, with the platforms that the indexes do have, `secrets` taken out of their names.
+std::unexpected<Error> platform_missing(const Platform& wanted, const std::vector<Platform>& available,
+                                        std::span<const std::string> secrets = {});
 
 /// The platforms of the images in an index, as it says.
 std::vector<Platform> platforms_of(const Index& index);

@@ -129,11 +129,13 @@ Result<std::string> read_until_end(const Child& child, int pipe, ProgramLimits l
     if (left_ms <= 0) {
       return fail(Code::timeout, "took longer than " + std::to_string(limits.timeout_ms) + " ms");
     }
-    std::array<pollfd, 2> waits = {
-        {{.fd = ended.get(), .events = POLLIN}, {.fd = open ? pipe : -1, .events = POLLIN}}};
+    std::array<pollfd, 3> waits = {{{.fd = ended.get(), .events = POLLIN},
+                                    {.fd = open ? pipe : -1, .events = POLLIN},
+                                    {.fd = limits.interrupt_fd, .events = POLLIN}}};
     if (::poll(waits.data(), waits.size(), static_cast<int>(left_ms)) < 0 && errno != EINTR) {
       return fail_errno("poll");
     }
+    if (waits[2].revents != 0) return fail(Code::cancelled, "interrupted");
     if (open) open = TRY(drain(pipe, output, limits.max_output_bytes));
     if (waits[0].revents != 0) return output;
   }

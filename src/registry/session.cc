@@ -19,6 +19,7 @@ Task<Result<http::IncomingResponse>> Session::send(const Ask& ask, const std::st
   if (!authorization.empty()) request.headers.add("Authorization", authorization);
   // Digests are of what is stored: nothing may compress it on the way.
   request.headers.add("Accept-Encoding", "identity");
+  request.shown = [this](std::string_view text) { return registry::redacted(text, auth_.secrets()); };
   auto response = co_await context_->http.send(std::move(request), token);
   if (!response) {
     attempt.may_pass = may_pass(response.error().code);
@@ -37,7 +38,8 @@ Task<Error> Session::refusal(http::IncomingResponse& response, const Ask& ask, A
   http::TimeLimit limit(context_->reactor, context_->settings.answer_timeout_ms, token);
   const std::string body = (co_await response.read_all(kMaxErrorBytes, limit.token())).value_or("");
   const std::vector<std::string> secrets = auth_.secrets();
-  Error error = refusal_error({.host = is_elsewhere ? response.url().authority() : endpoint_.host,
+  const std::string elsewhere = registry::redacted(response.url().authority(), secrets);
+  Error error = refusal_error({.host = is_elsewhere ? elsewhere : endpoint_.host,
                                .status = status,
                                .body = body,
                                .what = ask.what,

@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "base/error.h"
 #include "http/client.h"
@@ -35,8 +36,11 @@ class Session {
 
   [[nodiscard]] const Endpoint& endpoint() const { return endpoint_; }
   [[nodiscard]] const Context& context() const { return *context_; }
-  /// An error that may repeat what a server said, without the secrets of some length that it was told.
+  /// An error without the secrets of some length that the server was told: a net below those who take them,
+  /// and shorter ones, out of what the server said.
   [[nodiscard]] Error redacted(Error error) const;
+  /// Authenticator::secrets: what must be taken out of texts of a server before they enter a message.
+  [[nodiscard]] std::vector<std::string> secrets() const { return auth_.secrets(); }
 
   /// A mirror that failed is left out for a while.
   void set_aside();

@@ -38,7 +38,7 @@ struct Settings {
   int64_t max_delay_ms = 30'000;
   /// A blob that comes slower than this over the whole window is given up as if it had broken off. The time
   /// that its reader takes does not count.
-  uint64_t min_blob_bytes_per_s = 1024;
+  uint64_t min_blob_bytes_per_s = 4096;
   int64_t rate_window_ms = 60'000;      ///< 0: as slow as it likes
   int64_t answer_timeout_ms = 60'000;   ///< for the whole of a manifest, a token or a refusal; 0: none
   int64_t max_retry_after_ms = 60'000;  ///< what a registry may ask to wait; fails with overloaded beyond

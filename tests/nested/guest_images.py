@@ -15,8 +15,11 @@ def run(lambdo, *arguments):
 
 
 def prepare(build):
-    """Writes those that are missing or older than their image. Images that were not built are left out."""
+    """Writes those that are missing or older than their image. Images that were not built are left out, and all of them
+    without a build: the suites name what they miss."""
     lambdo = ROOT / build / "src/cli/lambdo"
+    if not lambdo.exists():
+        return
     FOLDER.mkdir(parents=True, exist_ok=True)
     for index in sorted(pathlib.Path(ROOT / "build/images").glob("*/index.json")):
         name = index.parent.name

@@ -49,6 +49,7 @@ TEST_CASE(
   CHECK_EQ(config.store_folder(), "/s/images");
   CHECK(config.images.pull == Config::Pull::missing);
   CHECK_EQ(config.registries.parallel_downloads, 3);
+  CHECK_EQ(config.registries.min_kb_per_s, 4);
   CHECK_EQ(config.registries.platform.os, "linux");
   CHECK(config.registries.hosts.empty());
   CHECK_FALSE(config.registries.credentials.has_value());
@@ -60,6 +61,7 @@ images: {store: /pool/images, pull: never}
 registries:
   platform: linux/arm/v7
   parallel_downloads: 5
+  min_kb_per_s: 64
   max_layers: 10
   max_compressed_mb: 100
   max_unpacked_mb: 200
@@ -76,6 +78,7 @@ registries:
   CHECK(config.images.pull == Config::Pull::never);
   CHECK_EQ(config.registries.platform.text(), "linux/arm/v7");
   CHECK_EQ(config.registries.parallel_downloads, 5);
+  CHECK_EQ(config.registries.min_kb_per_s, 64);
   CHECK_EQ(config.registries.caps.max_layers, 10);
   CHECK_EQ(config.registries.caps.max_compressed_bytes, uint64_t{100} << 20);
   CHECK_EQ(config.registries.caps.max_unpacked_bytes, uint64_t{200} << 20);
@@ -103,6 +106,9 @@ TEST_CASE("mistakes about images name line, key and remedy") {
        "its port where it has one: docker.io, registry.example or localhost:5000\n"},
       {"registries: {parallel_downloads: 0}\n",
        "c.yaml:4: registries.parallel_downloads: 0 is out of range; write a whole number from 1 to 32\n"},
+      {"registries: {min_kb_per_s: 1048577}\n",
+       "c.yaml:4: registries.min_kb_per_s: 1048577 is out of range; write a whole number from 0 to "
+       "1048576\n"},
       {"registries: {hosts: {docker.io: {plainhttp: true}}}\n",
        "warning c.yaml:4: registries.hosts.docker.io.plainhttp: unknown key, ignored; did you mean "
        "\"plain_http\"?\n"},

@@ -1,10 +1,13 @@
 #include "cli/private_store.h"
 
 #include <doctest/doctest.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <optional>
 #include <string>
 #include <vector>
@@ -43,8 +46,29 @@ class OwnTmpdir {
   std::optional<std::string> before_;
 };
 
-void make_leftover(const std::string& path) {
-  REQUIRE(sys::mkdirs(path + "/store/blobs", 0700));
+void fill(const std::string& store) {
+  REQUIRE(sys::mkdirs(store + "/blobs/sha256", 0700));
+  REQUIRE(sys::open(store + "/version", O_WRONLY | O_CREAT, 0600));
+}
+
+/// What a command leaves that is killed; gives its folder.
+std::string leave_one_behind(const OwnTmpdir& tmpdir) {
+  const std::vector<std::string> before = tmpdir.files();
+  const pid_t child = ::fork();
+  REQUIRE(child >= 0);
+  if (child == 0) {
+    const auto store = PrivateStore::create();
+    if (!store || !sys::mkdirs(store->path() + "/blobs/sha256", 0700)) ::_exit(1);
+    ::_exit(0);
+  }
+  int status = 0;
+  REQUIRE(::waitpid(child, &status, 0) == child);
+  REQUIRE(status == 0);
+  for (const std::string& name : tmpdir.files()) {
+    if (std::ranges::find(before, name) == before.end()) return tmpdir.path() + "/" + name;
+  }
+  FAIL("nothing was left");
+  return {};
 }
 
 }  // namespace
@@ -59,28 +83,65 @@ TEST_CASE("a private store is in TMPDIR, its user's alone, and goes with its own
     struct stat status{};
     REQUIRE(::stat((tmpdir.path() + "/" + tmpdir.files().front()).c_str(), &status) == 0);
     CHECK((status.st_mode & 0777) == 0700);
-    make_leftover(store->path());
+    fill(store->path());
   }
   CHECK(tmpdir.files().empty());
 }
 
-TEST_CASE("the next private store removes what killed commands left, and nothing else") {
+TEST_CASE("the next private store removes what killed commands left, and not what the living have") {
   const OwnTmpdir tmpdir;
+  const std::string first = leave_one_behind(tmpdir);
   auto living = PrivateStore::create();
   REQUIRE(living);
-  make_leftover(living->path());
-  make_leftover(tmpdir.path() + "/lambdo-initramfs-123");
-  make_leftover(tmpdir.path() + "/lambdo-initramfs-456");
-  make_leftover(tmpdir.path() + "/other");
-  REQUIRE(::symlink("other", (tmpdir.path() + "/lambdo-initramfs-link").c_str()) == 0);
-  const bool gives_away = ::chown((tmpdir.path() + "/lambdo-initramfs-456").c_str(), 12345, 12345) == 0;
-  if (!gives_away) MESSAGE("partly skipped: only root gives folders away");
+  CHECK_FALSE(sys::exists(first));
+  fill(living->path());
+  // And one that was killed while it was being removed.
+  const std::string second = leave_one_behind(tmpdir);
+  REQUIRE(image::remove_tree(second + "/store"));
   const auto store = PrivateStore::create();
   REQUIRE(store);
-  CHECK(sys::exists(living->path() + "/store/blobs"));
-  CHECK_FALSE(sys::exists(tmpdir.path() + "/lambdo-initramfs-123"));
-  CHECK(sys::exists(tmpdir.path() + "/lambdo-initramfs-456") == gives_away);
-  CHECK(sys::exists(tmpdir.path() + "/other/store/blobs"));
+  CHECK_FALSE(sys::exists(second));
+  CHECK(sys::exists(living->path() + "/blobs/sha256"));
+  CHECK(tmpdir.files().size() == 2);
+}
+
+TEST_CASE("folders of others stay, however they are named") {
+  const OwnTmpdir tmpdir;
+  const std::string prefix = tmpdir.path() + "/lambdo-initramfs-";
+  for (const char* name : {"mine", "123", "123-456", "123-456-7", "-", ""}) {
+    REQUIRE(sys::mkdirs(prefix + name + "/store", 0700));
+    REQUIRE(sys::open(prefix + name + "/store/version", O_WRONLY | O_CREAT, 0600));
+  }
+  // One of ours that others may enter, that is somebody else's, or that has another name by now.
+  const std::string open = leave_one_behind(tmpdir);
+  REQUIRE(::chmod(open.c_str(), 0755) == 0);
+  const std::string renamed = leave_one_behind(tmpdir);
+  REQUIRE(::rename(renamed.c_str(), (tmpdir.path() + "/lambdo-initramfs-kept").c_str()) == 0);
+  REQUIRE(::symlink("lambdo-initramfs-kept", (prefix + "1-1").c_str()) == 0);
+  const std::string given = leave_one_behind(tmpdir);
+  const bool gives_away = ::chown(given.c_str(), 12345, 12345) == 0;
+  if (!gives_away) MESSAGE("partly skipped: only root gives folders away");
+  std::vector<std::string> before = tmpdir.files();
+  if (!gives_away) std::erase(before, given.substr(tmpdir.path().size() + 1));
+  {
+    const auto store = PrivateStore::create();
+    REQUIRE(store);
+  }
+  CHECK(tmpdir.files() == before);
+  for (const char* name : {"mine", "123", "123-456", "123-456-7", "-", "", "kept"}) {
+    CHECK_MESSAGE(sys::exists(prefix + name + "/store"), name);
+  }
+  CHECK(sys::exists(prefix + "123/store/version"));
+}
+
+TEST_CASE("what a user put beside a leftover stays with its folder") {
+  const OwnTmpdir tmpdir;
+  const std::string left = leave_one_behind(tmpdir);
+  REQUIRE(sys::open(left + "/notes", O_WRONLY | O_CREAT, 0600));
+  const auto store = PrivateStore::create();
+  REQUIRE(store);
+  CHECK(sys::exists(left + "/notes"));
+  CHECK_FALSE(sys::exists(left + "/store"));
 }
 
 TEST_CASE("a TMPDIR that is no folder is named in the error") {

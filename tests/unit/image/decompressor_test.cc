@@ -2,7 +2,6 @@
 
 #include <fcntl.h>
 #include <unistd.h>
-#include <zstd.h>
 
 #include <random>
 
@@ -47,25 +46,6 @@ Result<std::string> decompress(LayerCompression compression, std::string_view bl
 std::string compressed(LayerCompression compression, std::string_view content) {
   if (compression == LayerCompression::gzip) return gzip(content);
   return compression == LayerCompression::zstd ? zstd(content) : std::string(content);
-}
-
-/// As `zstd --long=LOG` and `zstd --ultra -LEVEL` write what comes through a pipe: how much it is nobody
-/// knows.
-std::string zstd_stream(std::string_view content, int window_log, int level = 1) {
-  ZSTD_CCtx* context = ::ZSTD_createCCtx();
-  ::ZSTD_CCtx_setParameter(context, ZSTD_c_compressionLevel, level);
-  if (window_log != 0) {
-    ::ZSTD_CCtx_setParameter(context, ZSTD_c_windowLog, window_log);
-    ::ZSTD_CCtx_setParameter(context, ZSTD_c_enableLongDistanceMatching, 1);
-  }
-  std::string result(::ZSTD_compressBound(content.size()), '\0');
-  ZSTD_outBuffer out = {.dst = result.data(), .size = result.size(), .pos = 0};
-  ZSTD_inBuffer in = {.src = content.data(), .size = content.size(), .pos = 0};
-  REQUIRE(::ZSTD_compressStream2(context, &out, &in, ZSTD_e_continue) <= ZSTD_BLOCKSIZE_MAX);
-  while (::ZSTD_compressStream2(context, &out, &in, ZSTD_e_end) != 0) REQUIRE(out.pos < out.size);
-  ::ZSTD_freeCCtx(context);
-  result.resize(out.pos);
-  return result;
 }
 
 constexpr LayerCompression kAll[] = {LayerCompression::none, LayerCompression::gzip, LayerCompression::zstd};

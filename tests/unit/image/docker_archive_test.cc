@@ -90,7 +90,7 @@ TEST_CASE("an archive that was exported is read by skopeo, and has the same laye
   const auto original = import_oci_layout(*store, layout, "first", {}, {}, kGoOn);
   REQUIRE(original);
   const std::string file = folder.around() + "/exported.tar";
-  const auto exported = export_docker_archive(*store, *original, file, "app:1", kGoOn);
+  const auto exported = export_docker_archive(*store, *original, file, "app:1", {}, kGoOn);
   REQUIRE_MESSAGE(exported, exported.error().message);
   shell("skopeo copy -q docker-archive:" + file + ":app:1 oci:" + folder.around() + "/out:x");
   CHECK(unpacked_name(folder.around(), folder.around() + "/out:x") == "upper\n");
@@ -102,7 +102,7 @@ TEST_CASE("an archive that was exported is read by skopeo, and has the same laye
     CHECK(again->manifest.layers[i].digest == original->config.diff_ids[i]);
   }
   // Two exports are the same bytes.
-  REQUIRE(export_docker_archive(*store, *again, folder.around() + "/second.tar", "app:1", kGoOn));
+  REQUIRE(export_docker_archive(*store, *again, folder.around() + "/second.tar", "app:1", {}, kGoOn));
   shell("cmp " + file + " " + folder.around() + "/second.tar");
 }
 

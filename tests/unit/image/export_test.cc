@@ -139,9 +139,32 @@ TEST_CASE("an export that cannot be brought to the disk is an error, and nothing
   CHECK(fails_without_fsync([&] { return export_oci_layout(*store, image, layout, "x", kGoOn); }));
   CHECK(sys::list_directory(layout + "/blobs/sha256")->empty());
   CHECK_FALSE(sys::exists(layout + "/index.json"));
-  CHECK(fails_without_fsync([&] { return export_docker_archive(*store, image, archive, "x:1", kGoOn); }));
+  CHECK(fails_without_fsync([&] { return export_docker_archive(*store, image, archive, "x:1", {}, kGoOn); }));
   CHECK_FALSE(sys::exists(archive));
   CHECK_FALSE(sys::exists(archive + ".lambdo-part"));
+}
+
+TEST_CASE("an archive's layers may be as large together as the limits say, and no larger") {
+  const StoreFolder folder;
+  const auto store = folder.open();
+  const auto packed =
+      import_oci_layout(*store, make_layout_with_umoci(folder.around()), "first", {}, {}, kGoOn);
+  REQUIRE(packed);
+  const std::string archive = folder.around() + "/archive.tar";
+  REQUIRE(export_docker_archive(*store, *packed, archive, "x:1", {}, kGoOn));
+  // Each of the two layers is one block of tar.
+  constexpr uint64_t kLayerBytes = 10240;
+  const LocalImage plain = some_image(*store, {std::string(kLayerBytes, 'x'), std::string(kLayerBytes, 'y')});
+  for (const LocalImage* image : {&*packed, &plain}) {
+    REQUIRE(remove_tree(archive));
+    const ImageLimits few = {.max_unpacked_bytes = 2 * kLayerBytes - 1};
+    const auto exported = export_docker_archive(*store, *image, archive, "x:1", few, kGoOn);
+    REQUIRE_FALSE(exported);
+    CHECK_MESSAGE(exported.error().code == Code::image_too_large, exported.error().message);
+    CHECK_FALSE(sys::exists(archive));
+    CHECK(export_docker_archive(*store, *image, archive, "x:1", {.max_unpacked_bytes = 2 * kLayerBytes},
+                                kGoOn));
+  }
 }
 
 TEST_CASE("a blob that an export finds damaged is moved away for the next pull, and no archive is left") {
@@ -160,14 +183,14 @@ TEST_CASE("a blob that an export finds damaged is moved away for the next pull, 
       const std::string good = *sys::read_file(blob, 1 << 20);
       INFO(layer.media_type, " ", at);
       flip_byte(blob, at);
-      const auto exported = export_docker_archive(*store, *image, archive, "x:1", kGoOn);
+      const auto exported = export_docker_archive(*store, *image, archive, "x:1", {}, kGoOn);
       REQUIRE_FALSE(exported);
       CHECK_MESSAGE(exported.error().code == Code::store_invalid, exported.error().message);
       CHECK_FALSE(store->has_blob(layer));
       CHECK_FALSE(sys::exists(archive));
       REQUIRE(store->put_blob(good, layer.digest));
     }
-    CHECK(export_docker_archive(*store, *image, archive, "x:1", kGoOn));
+    CHECK(export_docker_archive(*store, *image, archive, "x:1", {}, kGoOn));
     REQUIRE(remove_tree(archive));
   }
 }

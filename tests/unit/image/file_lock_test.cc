@@ -1,7 +1,10 @@
 #include "image/file_lock.h"
 
+#include <fcntl.h>
+
 #include <cstdlib>
 
+#include "base/files.h"
 #include "base/syscalls.h"
 #include "image/temporary.h"
 #include "test.h"
@@ -60,4 +63,23 @@ TEST_CASE("a lock's file that is removed on release does not let two in") {
   }
   CHECK_FALSE(sys::exists(path));
   CHECK(FileLock::try_lock(path, FileLock::Kind::exclusive)->has_value());
+}
+
+TEST_CASE("what was moved, removed or replaced before it is locked is told apart from what is held") {
+  const Folder folder;
+  const std::string path = folder.path + "/file";
+  const auto make = [&path] { return *sys::open(path, O_RDWR | O_CREAT, 0600); };
+  using image::Lock;
+  const auto lock = [&path](const Fd& fd) {
+    return *image::try_lock_at(path, fd.get(), FileLock::Kind::exclusive);
+  };
+  const Fd first = make();
+  CHECK(lock(first) == Lock::held);
+  CHECK(lock(make()) == Lock::busy);
+  REQUIRE(sys::rename(path, path + "2"));
+  CHECK(lock(first) == Lock::moved);
+  const Fd second = make();
+  CHECK(lock(first) == Lock::moved);
+  CHECK(lock(second) == Lock::held);
+  CHECK_FALSE(image::try_lock_at(path, -1, FileLock::Kind::exclusive));
 }

@@ -157,6 +157,13 @@ TEST_CASE("what every layer has again is kept once") {
 }
 
 TEST_CASE("an image of layers that are nothing but names is refused before it takes much memory") {
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+  constexpr bool kSeesMemory = false;
+  MESSAGE(
+      "partly skipped: with a sanitizer a process's memory is not its own; only the refusal is looked at");
+#else
+  constexpr bool kSeesMemory = true;
+#endif
   constexpr size_t kLayers = 24;
   constexpr size_t kCapBytes = 16 << 20;
   const StoreFolder folder;
@@ -179,9 +186,7 @@ TEST_CASE("an image of layers that are nothing but names is refused before it ta
     const size_t taken = most_memory() - before;
     int status = 0;
     if (made || made.error().code != Code::image_too_large) status = 1;
-#if !__has_feature(address_sanitizer) && !__has_feature(thread_sanitizer)
-    if (status == 0 && taken > 2 * kCapBytes) status = 2;
-#endif
+    if (kSeesMemory && status == 0 && taken > 2 * kCapBytes) status = 2;
     std::printf("%zu MiB at most of a cap of %zu MiB: %s\n", taken >> 20, kCapBytes >> 20,
                 made ? "unpacked" : made.error().message.c_str());
     std::fflush(stdout);

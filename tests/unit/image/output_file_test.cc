@@ -5,7 +5,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "base/files.h"
@@ -83,6 +85,53 @@ TEST_CASE("an output file that another process writes at the moment is left to i
   CHECK_MESSAGE(second.error().message.contains(path), second.error().message);
   CHECK(first->commit(0644));
   CHECK(OutputFile::create(path));
+}
+
+TEST_CASE(
+    "an output file that was replaced before it is whole is not put into its place, nor what is there") {
+  const StoreFolder folder;
+  const std::string path = folder.around() + "/out";
+  for (const bool is_replaced : {true, false}) {
+    {
+      auto file = OutputFile::create(path);
+      REQUIRE(file);
+      shell("cd " + folder.around() + " && rm out.lambdo-part");
+      if (is_replaced) write_file(path + ".lambdo-part", "another one's");
+      const auto committed = file->commit(0644);
+      REQUIRE_FALSE(committed);
+      CHECK(committed.error().code == Code::store_busy);
+    }
+    CHECK_FALSE(sys::exists(path));
+    CHECK(sys::exists(path + ".lambdo-part") == is_replaced);
+    shell("rm -f " + path + ".lambdo-part");
+  }
+}
+
+TEST_CASE("many who write one output file at once never remove each other's") {
+  const StoreFolder folder;
+  const std::string path = folder.around() + "/out";
+  std::atomic<int> wrong = 0;
+  std::atomic<int> written = 0;
+  {
+    std::vector<std::jthread> threads;
+    for (int i = 0; i < 4; ++i) {
+      threads.emplace_back([&, i] {
+        for (int again = 0; again < 3000; ++again) {
+          auto file = OutputFile::create(path);
+          if (!file) {
+            if (file.error().code != Code::store_busy) ++wrong;
+            continue;
+          }
+          const std::string content = std::to_string(i) + "-" + std::to_string(again);
+          if (!sys::write_all(file->fd(), content) || !file->commit(0644)) ++wrong;
+          ++written;
+        }
+      });
+    }
+  }
+  CHECK(wrong == 0);
+  CHECK(written > 0);
+  CHECK(files_in(folder.around()) == std::vector<std::string>{"out"});
 }
 
 TEST_CASE("an output file cannot take the place of a device or a folder, or be nowhere") {

@@ -1,9 +1,12 @@
 #include "image/pull.h"
 
+#include <fcntl.h>
+#include <sys/file.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
-#include <fcntl.h>
+#include <atomic>
 #include <optional>
 #include <string>
 #include <vector>
@@ -13,6 +16,20 @@
 #include "reactor/scope.h"
 #include "store_fixture.h"
 #include "test.h"
+
+namespace {
+
+/// Of locks that are let go (Store's, with their files) while `watched_thread` is set: on that thread.
+std::atomic<pid_t> watched_thread = 0;
+std::atomic<int> locks_on_watched_thread = 0;
+
+}  // namespace
+
+/// Before the C library's, so that tests see who calls it.
+extern "C" int flock(int fd, int operation) noexcept {
+  if (::gettid() == watched_thread) ++locks_on_watched_thread;
+  return static_cast<int>(::syscall(SYS_flock, fd, operation));
+}
 
 using namespace lambdo;
 using namespace lambdo::image;
@@ -221,6 +238,37 @@ TEST_CASE("a cancelled pull leaves what was whole, and nothing else") {
     }
   }
   CHECK(puller.pull(request_for(reference, true)));
+}
+
+TEST_CASE("locks are taken and let go beside the loop, however a pull ends") {
+  const StoreFolder folder;
+  const RealRegistry registry(folder.around());
+  const std::string reference = registry.push(make_big_layout(folder.around(), 3, 1 << 20), "big:1");
+  const auto store = folder.open();
+  TestPuller puller(*store, registry.host());
+  TestPuller strict(*store, registry.host(), {.limits = {.max_unpacked_bytes = 1 << 20}});
+  std::optional<Result<PulledImage>> pulled;
+  std::optional<Result<std::string>> archive;
+  locks_on_watched_thread = 0;
+  watched_thread = ::gettid();
+  for (const bool while_unpacking : {false, true}) {
+    reactor::CancelSource source;
+    Recorder progress;
+    (while_unpacking ? progress.cancel_at_unpacking : progress.cancel_at_first_byte) = &source;
+    CHECK_FALSE(puller.pull(request_for(reference, true), &progress, source.token()));
+  }
+  CHECK_FALSE(strict.pull(request_for(reference, true)));
+  pulled = puller.pull(request_for(reference, true));
+  if (*pulled) {
+    const InitramfsRequest request{.key = "k", .options = {}};
+    archive = puller.reactor().run(puller.puller().initramfs((*pulled)->image, request, nullptr, {}));
+  }
+  watched_thread = 0;
+  REQUIRE_MESSAGE(*pulled, pulled->error().message);
+  REQUIRE(archive);
+  CHECK(*archive);
+  CHECK(locks_on_watched_thread == 0);
+  CHECK(folder.files("locks").size() == 1);  // the lease of `pulled`
 }
 
 TEST_CASE("a damaged layer in the store is found while it is unpacked, and fetched again") {

@@ -112,4 +112,21 @@ std::string zstd(std::string_view content) {
   return result;
 }
 
+std::string zstd_stream(std::string_view content, int window_log, int level) {
+  ZSTD_CCtx* context = ::ZSTD_createCCtx();
+  ::ZSTD_CCtx_setParameter(context, ZSTD_c_compressionLevel, level);
+  if (window_log != 0) {
+    ::ZSTD_CCtx_setParameter(context, ZSTD_c_windowLog, window_log);
+    ::ZSTD_CCtx_setParameter(context, ZSTD_c_enableLongDistanceMatching, 1);
+  }
+  std::string result(::ZSTD_compressBound(content.size()), '\0');
+  ZSTD_outBuffer out = {.dst = result.data(), .size = result.size(), .pos = 0};
+  ZSTD_inBuffer in = {.src = content.data(), .size = content.size(), .pos = 0};
+  CHECK(::ZSTD_compressStream2(context, &out, &in, ZSTD_e_continue) <= ZSTD_BLOCKSIZE_MAX);
+  while (::ZSTD_compressStream2(context, &out, &in, ZSTD_e_end) != 0) CHECK(out.pos < out.size);
+  ::ZSTD_freeCCtx(context);
+  result.resize(out.pos);
+  return result;
+}
+
 }  // namespace lambdo::image::fixture

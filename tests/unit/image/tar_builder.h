@@ -35,5 +35,8 @@ std::string tar_member(const TarEntry& entry, uint64_t size_bytes);
 
 std::string gzip(std::string_view content);
 std::string zstd(std::string_view content);
+/// As `zstd --long=LOG` (0: without) and `zstd --ultra -LEVEL` write what comes through a pipe: how much it
+/// is nobody knows.
+std::string zstd_stream(std::string_view content, int window_log, int level = 1);
 
 }  // namespace lambdo::image::fixture

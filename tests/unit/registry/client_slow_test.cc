@@ -54,7 +54,7 @@ TEST_CASE("a blob that drips is given up and asked for again, where it was, a bo
   REQUIRE(!got_never);
   CHECK(got_never.error().code == Code::timeout);
   CHECK_MESSAGE(got_never.error().message.contains("comes too slowly"), got_never.error().message);
-  CHECK(got_never.error().message.contains("less than 1024 bytes a second"));
+  CHECK(got_never.error().message.contains("less than 4096 bytes a second"));
   CHECK(got_never.error().message.contains(" from " + server.host()));
   CHECK(server.count("/blobs/") == 5);
 

@@ -52,9 +52,22 @@ TEST_CASE("a secret that stands where the words are cut does not show its beginn
   }
 }
 
+std::string password_in(const std::string& authorization) {
+  return base64_decode(authorization.substr(6))->substr(3);
+}
+
+const std::string kNoDigest = "sha256:" + std::string(64, '0');
+
+std::string descriptor(const std::string& type, const std::string& digest) {
+  return R"({"size":1,"mediaType":")" + type + R"(","digest":")" + digest + "\"}";
+}
+
+std::string document(const std::string& fields) {
+  return R"({"schemaVersion":2,)" + fields + "}";
+}
+
 /// A registry that repeats all it was sent, in a place of the answer that ends up in a message.
 TEST_CASE("what a server repeats of an authorization is in no message") {
-  const std::string encoded = base64_encode("me:correct-horse");
   const struct {
     const char* name;
     Reply (*said)(const std::string& authorization);
@@ -76,25 +89,64 @@ TEST_CASE("what a server repeats of an authorization is in no message") {
        [](const std::string& sent) {
          return reply(307, "", {{"Location", "http://127.0.0.1:1/" + sent.substr(6)}});
        }},
+      {"a media type, decoded",
+       [](const std::string& sent) {
+         return reply(200, R"({"schemaVersion":2})", {{"Content-Type", "a/" + password_in(sent)}});
+       }},
+      {"a document's media type, decoded",
+       [](const std::string& sent) {
+         return reply(200, R"({"schemaVersion":2,"mediaType":"a/)" + password_in(sent) + "\"}");
+       }},
+      {"a configuration's media type",
+       [](const std::string& sent) {
+         return reply(200, document(R"("config":)" + descriptor("a/" + password_in(sent), kNoDigest)));
+       }},
+      {"a layer's media type",
+       [](const std::string& sent) {
+         const std::string config = descriptor(std::string(media_type::kOciConfig), kNoDigest);
+         return reply(200, document(R"("config":)" + config + R"(,"layers":[)" +
+                                    descriptor("a/" + password_in(sent), kNoDigest) + "]"));
+       }},
+      {"a digest's algorithm",
+       [](const std::string& sent) {
+         return reply(200, document(R"("config":)" + descriptor("a/b", password_in(sent) + ":00")));
+       }},
+      {"a platform",
+       [](const std::string& sent) {
+         const std::string entry = descriptor(std::string(media_type::kOciManifest), kNoDigest);
+         return reply(200,
+                      document(R"("manifests":[)" + entry.substr(0, entry.size() - 1) +
+                               R"(,"platform":{"os":"x","architecture":")" + password_in(sent) + "\"}}]"));
+       }},
+      {"a redirect's path, which redirects to nowhere",
+       [](const std::string& sent) { return reply(307, "", {{"Location", "/v2/x" + password_in(sent)}}); }},
+      {"a redirect's host",
+       [](const std::string& sent) {
+         return reply(307, "", {{"Location", "http://" + password_in(sent) + ".invalid/"}});
+       }},
   };
-  for (const auto& row : rows) {
-    CAPTURE(row.name);
-    ScriptedServer server([&](const SeenRequest& request) {
-      const std::string authorization = request.header("authorization");
-      if (authorization.empty()) return reply(401, "", {{"WWW-Authenticate", "Basic realm=x"}});
-      return row.said(authorization);
-    });
-    Settings settings = TestClient::quick_settings();
-    settings.max_attempts = 1;
-    settings.credentials[server.host()] = {.user = "me", .password = "correct-horse"};
-    TestClient client({server.host()}, settings);
-    const auto fetched = client.manifest(server.host() + "/app:1");
-    REQUIRE(!fetched);
-    const std::string said = to_lower(fetched.error().message);
-    CAPTURE(said);
-    CHECK(!said.contains(to_lower(encoded).substr(0, 8)));
-    CHECK(!said.contains("correct-horse"));
-  }
+  // One so short that it could be a word of ours, and one that is not.
+  for (const std::string password : {"pin7", "correct-horse"})
+    for (const auto& row : rows) {
+      CAPTURE(row.name);
+      CAPTURE(password);
+      const std::string encoded = base64_encode("me:" + password);
+      ScriptedServer server([&](const SeenRequest& request) {
+        const std::string authorization = request.header("authorization");
+        if (authorization.empty()) return reply(401, "", {{"WWW-Authenticate", "Basic realm=x"}});
+        return row.said(authorization);
+      });
+      Settings settings = TestClient::quick_settings();
+      settings.max_attempts = 1;
+      settings.credentials[server.host()] = {.user = "me", .password = password};
+      TestClient client({server.host()}, settings);
+      const auto fetched = client.manifest(server.host() + "/app:1");
+      REQUIRE(!fetched);
+      const std::string said = to_lower(fetched.error().message);
+      CAPTURE(said);
+      CHECK(!said.contains(to_lower(encoded).substr(0, 8)));
+      CHECK(!said.contains(password));
+    }
 }
 
 }  // namespace

@@ -70,11 +70,6 @@ Result<std::optional<size_t>> read_now(int fd, std::span<const iovec> parts) {
   return count_now(retry([&] { return ::readv(fd, parts.data(), static_cast<int>(parts.size())); }), "readv");
 }
 
-Result<std::optional<size_t>> write_now(int fd, std::span<const iovec> parts) {
-  return count_now(retry([&] { return ::writev(fd, parts.data(), static_cast<int>(parts.size())); }),
-                   "writev");
-}
-
 Result<Fd> eventfd(unsigned initial, int flags) {
   return owned(::eventfd(initial, flags | EFD_CLOEXEC), "eventfd");
 }

@@ -60,8 +60,8 @@ Net::Net(reactor::Reactor& reactor, reactor::BlockingPool& pool, Tap tap, const 
       transmit_pause_(reactor, *this),
       receive_pause_(reactor, *this),
       shortage_(reactor, *this),
-      input_(reactor, *this, Watch::For::reading),
-      output_(reactor, *this, Watch::For::writing),
+      read_(reactor, *this),
+      batch_(reactor, *this),
       scope_(reactor) {
   CHECK(options.mac.is_unicast() && options.mtu >= kMinMtu);
 }
@@ -88,11 +88,10 @@ Result<> Net::activate(const virtio::ActivationContext& context) {
   TRY(check_features(context.features));
   context_.emplace(context);
   is_transmit_due_ = false;
-  is_tap_full_ = false;
   is_starved_ = false;
   was_patient_ = false;
   has_failed_ = false;
-  is_readable_ = true;
+  is_flooded_ = false;
   if (is_stopping_) return {};
   if (!is_serving_) {
     is_serving_ = true;
@@ -114,10 +113,12 @@ Result<Work> Net::queue_notified(uint16_t index) {
   if (index == kRxQueue) {
     is_starved_ = false;
     shortage_.clear();
+    // With what came it may wait for a longer frame.
+    if (std::exchange(is_read_short_, false)) read_.cancel();
     wake();
     return Work::drained;
   }
-  if (is_tap_full_ || transmit_pause_.is_set()) return Work::drained;
+  if (transmit_pause_.is_set()) return Work::drained;
   const Work work = TRY(take_frames());
   signal();
   return work;
@@ -131,10 +132,20 @@ void Net::signal() {
 
 void Net::reset() {
   context_.reset();
-  window_.clear();
+  let_go();
   transmit_pause_.clear();
   receive_pause_.clear();
   shortage_.clear();
+}
+
+/// What is in flight ends on its own, and concerns nobody any more.
+void Net::let_go() {
+  window_.clear();
+  target_.disown();
+  read_.forget();
+  read_.cancel();
+  batch_.forget();
+  is_read_short_ = false;
 }
 
 // ---- the link
@@ -143,6 +154,7 @@ void Net::set_link(bool is_up) {
   const bool was_up = is_link_up();
   is_link_up_ = is_up;
   if (was_up != is_link_up()) tell_link();
+  if (!is_link_up()) read_.cancel();
 }
 
 void Net::lose_tap() {
@@ -177,15 +189,12 @@ Result<> Net::restore(const State& saved) {
 
 // ---- the loop
 
-void Net::tap_readable(bool has_failed) {
-  if (has_failed) lose_tap();
-  is_readable_ = true;
+void Net::read_ended() {
   wake();
 }
 
-void Net::tap_writable(bool has_failed) {
-  if (has_failed) lose_tap();
-  if (std::exchange(is_tap_full_, false)) is_transmit_due_ = true;
+void Net::writes_ended() {
+  is_transmit_due_ = true;
   wake();
 }
 
@@ -203,12 +212,13 @@ void Net::wake() {
 }
 
 bool Net::is_due() const {
-  return context_.has_value() && !has_failed_ && !is_stopping_ && (is_transmit_due_ || can_receive());
+  return context_.has_value() && !has_failed_ && !is_stopping_ &&
+         (is_transmit_due_ || read_.has_result() || can_receive());
 }
 
 Result<> Net::work() {
-  // Where there is more, it is due again.
-  if (std::exchange(is_transmit_due_, false)) is_transmit_due_ = TRY(take_frames()) == Work::more;
+  // Where there is more, it is due again. A batch may also end while it is made.
+  if (std::exchange(is_transmit_due_, false) && TRY(take_frames()) == Work::more) is_transmit_due_ = true;
   TRY(give_frames());
   signal();
   return {};
@@ -220,11 +230,23 @@ Task<> Net::serve() {
     if (!is_due()) continue;
     if (auto worked = work(); !worked) {
       has_failed_ = true;
+      let_go();
       context_->interrupt.fail(std::move(worked).error());
     }
   }
-  while (input_.is_armed() || output_.is_armed()) co_await Doze(*this, false);
+  while (read_.is_armed() || batch_.is_busy()) co_await Doze(*this, false);
+  if (context_ && !has_failed_) {
+    if (auto settled = settle(); !settled) context_->interrupt.fail(std::move(settled).error());
+  }
   is_serving_ = false;
+}
+
+/// The last of the work: what has come is delivered, and every chain is given back.
+Result<> Net::settle() {
+  TRY(give_frames());
+  TRY(finish_batch());
+  signal();
+  return {};
 }
 
 /// Until it is done no frame is read: it could be one that the driver does not understand.
@@ -246,8 +268,8 @@ Task<> Net::apply_offloads() {
 
 Task<> Net::stop() {
   is_stopping_ = true;
-  input_.cancel();
-  output_.cancel();
+  read_.cancel();
+  batch_.cancel();
   transmit_pause_.clear();
   receive_pause_.clear();
   shortage_.clear();

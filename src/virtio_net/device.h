@@ -14,12 +14,14 @@
 #include "virtio/device.h"
 #include "virtio/mac_address.h"
 #include "virtio/queue.h"
+#include "virtio_net/alarm.h"
 #include "virtio_net/counters.h"
 #include "virtio_net/frame.h"
+#include "virtio_net/frame_read.h"
 #include "virtio_net/rate_limit.h"
 #include "virtio_net/receive_window.h"
 #include "virtio_net/tap.h"
-#include "virtio_net/watch.h"
+#include "virtio_net/write_batch.h"
 
 namespace lambdo::virtio_net {
 
@@ -36,11 +38,12 @@ struct NetOptions {
 
 /// The network device (virtio 1.2, 5.1) with one pair of queues: frames between a guest's driver and a TAP.
 ///
-/// Frames move between guest memory and the TAP in one copy, by calls that never wait; io_uring only tells
-/// when the TAP is ready. So no operation of the kernel's ever holds guest memory. What one side cannot take
+/// Frames move between guest memory and the TAP in one copy, by io_uring: those of the guest in batches, and
+/// those for it by a read that waits in the kernel with the guest's own buffers. Where frames come fast they
+/// are also read by calls that never wait, which costs as much and holds no buffer. What one side cannot take
 /// stays on the other side: in the guest's queue, or in the TAP's, which drops what is too much. What the
 /// kernel is given in front of a frame is made here of what was checked, in memory that the guest cannot
-/// change.
+/// change. docs/decisions/0013-network-device.md argues it.
 class Net final : public virtio::Device, private Waiting {
  public:
   static constexpr uint16_t kRxQueue = 0;
@@ -53,6 +56,8 @@ class Net final : public virtio::Device, private Waiting {
   /// How long a frame waits for the guest to offer as much as the longest one needs. Then it gets what there
   /// is.
   static constexpr int64_t kShortageNs = 1'000'000;
+  /// A frame that comes this soon after the last one is part of a flood.
+  static constexpr int64_t kFloodNs = 20'000;
 
   /// What survives a snapshot. Plain; untrusted until restore() agreed. Rate limits start anew.
   struct State {
@@ -77,8 +82,8 @@ class Net final : public virtio::Device, private Waiting {
   [[nodiscard]] const virtio::MacAddress& mac() const { return options_.mac; }
   [[nodiscard]] const Counters& counters() const { return counters_; }
 
-  /// No frame moves any more; waits for the io_uring operations that hold the TAP. Guest memory is not
-  /// touched afterwards.
+  /// No more frames are taken; waits for the io_uring operations that hold the TAP and guest memory, which is
+  /// not touched afterwards. Of an active device the queues are whole then, to be saved: no chain is out.
   reactor::Task<> stop();
 
   [[nodiscard]] State save() const;
@@ -99,8 +104,6 @@ class Net final : public virtio::Device, private Waiting {
   static constexpr std::array<uint16_t, 2> kQueueMaxSizes = {256, 256};
   class Budget;
   class Doze;
-  /// What became of a frame of the guest's.
-  enum class Sent : uint8_t { done, no_room };
   /// Whether the guest offers enough for the next frame.
   enum class Room : uint8_t { enough, look_again, wait };
 
@@ -109,9 +112,9 @@ class Net final : public virtio::Device, private Waiting {
 
   // transmit.cc: from the guest.
   Result<virtio::Work> take_frames();
-  Sent transmit(const virtio::DescriptorChain& chain, Budget& budget);
-  Sent write_frame(const virtio::DescriptorChain& chain, const Transmittable& frame,
-                   std::span<const std::byte> start);
+  std::optional<Drop> transmit(const virtio::DescriptorChain& chain, Budget& budget);
+  Result<> finish_batch();
+  void count_written(const WriteBatch::Frame& frame);
 
   // receive.cc: to the guest.
   [[nodiscard]] bool can_receive() const;
@@ -119,12 +122,14 @@ class Net final : public virtio::Device, private Waiting {
   Result<virtio::Work> give_frames();
   Result<virtio::Work> fill_buffers(virtio::Queue& frames);
   Result<Room> find_room(virtio::Queue& frames);
-  Result<> receive(virtio::Queue& frames, Budget& budget);
-  Result<> deliver(virtio::Queue& frames, const Header& header, uint64_t frame_bytes, uint64_t room_bytes);
+  Result<> finish_read(virtio::Queue& frames, Budget& budget);
+  Result<> read_now(virtio::Queue& frames, Budget& budget);
+  Result<> take_frame(virtio::Queue& frames, Budget& budget, size_t read_bytes);
+  Result<> deliver(virtio::Queue& frames, uint64_t frame_bytes);
 
   // device.cc: the loop.
-  void tap_readable(bool has_failed) override;
-  void tap_writable(bool has_failed) override;
+  void read_ended() override;
+  void writes_ended() override;
   void alarm_rang(const Alarm& alarm) override;
   void lose_tap();
   void tell_link();
@@ -132,6 +137,8 @@ class Net final : public virtio::Device, private Waiting {
   void wake();
   [[nodiscard]] bool is_due() const;
   Result<> work();
+  Result<> settle();
+  void let_go();
   reactor::Task<> serve();
   reactor::Task<> apply_offloads();
 
@@ -146,14 +153,15 @@ class Net final : public virtio::Device, private Waiting {
   ReceiveWindow window_;
 
   // Why frames of the guest's wait, if they do.
-  bool is_tap_full_ = false;
   Alarm transmit_pause_;
   bool is_transmit_due_ = false;  // for the loop, not for a notification
   // Why frames for it wait.
-  bool is_readable_ = false;
-  bool is_starved_ = false;   // of buffers, until the driver notifies or `shortage_` ends
-  bool was_patient_ = false;  // `shortage_` ended: a frame gets what there is
-  bool has_failed_ = false;   // the driver broke the rules: nothing until its reset
+  bool is_starved_ = false;     // of buffers, until the driver notifies or `shortage_` ends
+  bool was_patient_ = false;    // `shortage_` ended: a frame gets what there is
+  bool is_read_short_ = false;  // it waits with less than the longest frame needs
+  bool is_flooded_ = false;     // frames are read without waiting
+  int64_t read_armed_ns_ = 0;
+  bool has_failed_ = false;  // the driver broke the rules: nothing until its reset
   bool is_setting_offloads_ = false;
   Alarm receive_pause_;
   Alarm shortage_;
@@ -163,8 +171,9 @@ class Net final : public virtio::Device, private Waiting {
   bool is_tap_gone_ = false;
   bool is_stopping_ = false;
   bool is_serving_ = false;
-  Watch input_;
-  Watch output_;
+  FrameTarget target_;
+  FrameRead read_;
+  WriteBatch batch_;
   Doze* doze_ = nullptr;
   reactor::Scope scope_;
 };

@@ -1,7 +1,6 @@
 // From the host to the guest.
 
-#include <algorithm>
-#include <array>
+#include <cerrno>
 
 #include "virtio_net/device.h"
 
@@ -16,8 +15,8 @@ static uint64_t packets_of(const Header& header, uint64_t frame_bytes) {
 }
 
 bool Net::can_receive() const {
-  return context_.has_value() && is_readable_ && is_link_up() && !is_starved_ && !is_setting_offloads_ &&
-         !receive_pause_.is_set();
+  return context_.has_value() && !is_stopping_ && !read_.is_armed() && is_link_up() && !is_starved_ &&
+         !is_setting_offloads_ && !receive_pause_.is_set();
 }
 
 /// What the longest frame needs that the TAP may give.
@@ -27,10 +26,10 @@ uint64_t Net::longest_bytes() const {
 }
 
 Result<Work> Net::give_frames() {
-  if (!can_receive()) return Work::drained;
+  if (!read_.has_result() && !can_receive()) return Work::drained;
   virtio::Queue& frames = queue(kRxQueue);
   auto work = fill_buffers(frames);
-  window_.give_back(frames);
+  if (!read_.is_armed()) window_.give_back(frames);
   was_patient_ = false;
   return work;
 }
@@ -38,6 +37,7 @@ Result<Work> Net::give_frames() {
 Result<Work> Net::fill_buffers(virtio::Queue& frames) {
   Budget budget(reactor_);
   frames.disable_notifications();
+  if (read_.has_result()) TRY(finish_read(frames, budget));
   while (can_receive()) {
     if (!budget.begin_frame()) return Work::more;
     if (!receive_limiter_.is_ready(budget.now_ns())) {
@@ -45,7 +45,14 @@ Result<Work> Net::fill_buffers(virtio::Queue& frames) {
       receive_pause_.set(receive_limiter_.ready_at_ns());
       break;
     }
-    if (TRY(find_room(frames)) == Room::enough) TRY(receive(frames, budget));
+    if (TRY(find_room(frames)) != Room::enough) continue;
+    target_.aim(window_, !has(feature::kMrgRxbuf));
+    if (is_flooded_) {
+      TRY(read_now(frames, budget));
+    } else {
+      read_armed_ns_ = budget.now_ns();
+      read_.arm(tap_.fd(), target_);
+    }
   }
   return Work::drained;
 }
@@ -54,57 +61,75 @@ Result<Net::Room> Net::find_room(virtio::Queue& frames) {
   // Without merging (5.1.6.3.1) a frame goes into one buffer, of any length the driver likes.
   const uint64_t wanted_bytes = has(feature::kMrgRxbuf) ? longest_bytes() : 1;
   const bool has_more = TRY(window_.fill(frames, wanted_bytes));
+  is_read_short_ = false;
   if (has_more && !window_.empty()) return Room::enough;
-  if (was_patient_ && !window_.empty()) return Room::enough;
   if (has_more || frames.enable_notifications()) return Room::look_again;
   // Only now is a notification of use: new buffers are not news while there are enough.
+  if (was_patient_ && !window_.empty()) {
+    is_read_short_ = true;
+    return Room::enough;
+  }
   is_starved_ = true;
   // What is there may be all that the driver ever offers at a time.
   if (!window_.empty()) shortage_.set(reactor_.now_ns() + kShortageNs);
   return Room::wait;
 }
 
-Result<> Net::receive(virtio::Queue& frames, Budget& budget) {
-  Header header{};
-  std::byte beyond{};  // filled only where the frame is longer than the room
-  std::array<iovec, ReceiveWindow::kMaxParts + 2> parts;
-  const bool is_merging = has(feature::kMrgRxbuf);
-  parts[0] = {&header, kHeaderBytes};
-  size_t count = 1 + window_.frame_parts(!is_merging, std::span(parts).subspan(1));
-  uint64_t room_bytes = 0;
-  for (const iovec& part : std::span(parts).first(count)) room_bytes += part.iov_len;
-  parts[count++] = {&beyond, 1};
-  const auto read = tap_.read(std::span(parts).first(count));
-  if (read && !*read) {
-    is_readable_ = false;
-    input_.arm(tap_.fd());
+/// The read ended that waited in the kernel.
+Result<> Net::finish_read(virtio::Queue& frames, Budget& budget) {
+  const int result = read_.take_result();
+  if (result == -ECANCELED || result == -EINTR) return {};
+  // The kernel gave up waiting, which it does where others read as well. Asking again at once could spin.
+  if (result == -EAGAIN) {
+    receive_pause_.set(budget.now_ns() + kShortageNs);
     return {};
   }
+  // Where frames come this fast there may be more of them, and asking costs less than waiting.
+  is_flooded_ = result > 0 && budget.now_ns() - read_armed_ns_ < kFloodNs;
+  return take_frame(frames, budget, result > 0 ? static_cast<size_t>(result) : 0);
+}
+
+Result<> Net::read_now(virtio::Queue& frames, Budget& budget) {
+  const auto read = tap_.read(target_.parts());
+  if (read && !*read) {
+    is_flooded_ = false;
+    return {};
+  }
+  return take_frame(frames, budget, read ? **read : 0);
+}
+
+/// `read_bytes` of a frame and its header lie where target_ says.
+Result<> Net::take_frame(virtio::Queue& frames, Budget& budget, size_t read_bytes) {
+  DirectionCounters& counters = counters_.receive;
   // Not even a header: the end.
-  if (!read || **read == 0) {
+  if (read_bytes == 0) {
     lose_tap();
     return {};
   }
-  if (**read < kHeaderBytes + kEthernetBytes) {
-    counters_.receive.count(Drop::malformed);
+  if (read_bytes < kHeaderBytes + kEthernetBytes) {
+    counters.count(Drop::malformed);
     return {};
   }
-  const uint64_t frame_bytes = **read - kHeaderBytes;
-  receive_limiter_.take(frame_bytes, packets_of(header, frame_bytes));
+  if (!is_link_up()) {
+    counters.count(Drop::link_down);
+    return {};
+  }
+  const uint64_t frame_bytes = read_bytes - kHeaderBytes;
+  receive_limiter_.take(frame_bytes, packets_of(target_.header(), frame_bytes));
   budget.spend(frame_bytes);
-  return deliver(frames, header, frame_bytes, room_bytes - kHeaderBytes);
+  return deliver(frames, frame_bytes);
 }
 
 /// A frame was read into the window's buffers.
-Result<> Net::deliver(virtio::Queue& frames, const Header& header, uint64_t frame_bytes,
-                      uint64_t room_bytes) {
+Result<> Net::deliver(virtio::Queue& frames, uint64_t frame_bytes) {
   DirectionCounters& counters = counters_.receive;
+  const uint64_t room_bytes = target_.room_bytes();
   if (frame_bytes > room_bytes) {
     const bool is_short = has(feature::kMrgRxbuf) && room_bytes + kHeaderBytes < longest_bytes();
     counters.count(is_short ? Drop::no_buffers : Drop::too_long);
     return {};
   }
-  const auto checked = check_receive(header, frame_bytes, context_->features, options_.mtu);
+  const auto checked = check_receive(target_.header(), frame_bytes, context_->features, options_.mtu);
   if (!checked) {
     counters.count(checked.error());
     return {};

@@ -5,6 +5,7 @@
 #include <linux/if_tun.h>
 #include <sys/ioctl.h>
 
+#include <limits>
 #include <string>
 #include <utility>
 
@@ -35,6 +36,10 @@ Result<Tap> Tap::adopt(Fd fd) {
     return fail(Code::invalid_argument, "the TAP's frames have headers of " + std::to_string(header_bytes) +
                                             " bytes, not " + std::to_string(kHeaderBytes));
   }
+  // So no write ever waits, and frames written one after the other stay in that order. It is what a TAP
+  // starts with; what receivers do not take they drop themselves.
+  const int send_bytes = std::numeric_limits<int>::max();
+  if (::ioctl(fd.get(), TUNSETSNDBUF, &send_bytes) < 0) return fail_errno("TUNSETSNDBUF");
   TRY(set_non_blocking(fd));
   return Tap(std::move(fd), true);
 }
@@ -57,10 +62,6 @@ Result<> Tap::set_offloads(uint64_t features) const {
 
 Result<std::optional<size_t>> Tap::read(std::span<const iovec> parts) const {
   return sys::read_now(fd_.get(), parts);
-}
-
-Result<std::optional<size_t>> Tap::write(std::span<const iovec> parts) const {
-  return sys::write_now(fd_.get(), parts);
 }
 
 }  // namespace lambdo::virtio_net

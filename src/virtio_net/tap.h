@@ -16,10 +16,11 @@ namespace lambdo::virtio_net {
 class Tap {
  public:
   /// Takes a TAP (tun.rst; IFF_TAP | IFF_NO_PI | IFF_VNET_HDR, TUNSETVNETHDRSZ of kHeaderBytes), and makes it
-  /// non-blocking. invalid_argument where it is seen to be another kind. May wait for the kernel's network
-  /// lock: where the TAP is opened, not on the reactor.
+  /// non-blocking and without a limit on what is written. invalid_argument where it is seen to be another
+  /// kind. May wait for the kernel's network lock: where the TAP is opened, not on the reactor.
   static Result<Tap> adopt(Fd fd);
-  /// Takes a datagram socket instead, which has no offloads to be set.
+  /// Takes a datagram socket instead, which has no offloads to be set. While it is full the order of frames
+  /// is not kept.
   static Result<Tap> of_socket(Fd fd);
 
   [[nodiscard]] int fd() const { return fd_.get(); }
@@ -32,8 +33,6 @@ class Tap {
   /// One frame with its header, in the kernel's order; nullopt where there is none. What does not fit is cut
   /// off.
   [[nodiscard]] Result<std::optional<size_t>> read(std::span<const iovec> parts) const;
-  /// nullopt where there is no room now.
-  [[nodiscard]] Result<std::optional<size_t>> write(std::span<const iovec> parts) const;
 
  private:
   Tap(Fd fd, bool is_tap) : fd_(std::move(fd)), is_tap_(is_tap) {}

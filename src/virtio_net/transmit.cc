@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cerrno>
 
 #include "virtio_net/device.h"
 
@@ -10,42 +11,21 @@ namespace lambdo::virtio_net {
 using virtio::DescriptorChain;
 using virtio::Work;
 
-namespace {
-
-constexpr size_t kSourceOffset = virtio::MacAddress::kBytes;
-
-/// Parts of memory for one call of writev(2), on the stack.
-class Parts {
- public:
-  void add(std::span<const std::byte> bytes) {
-    parts_[count_++] = {const_cast<std::byte*>(bytes.data()), bytes.size()};  // writev only reads
-  }
-  /// What of `buffers` is behind their first `skip_bytes`.
-  void add_rest(std::span<const virtio::Buffer> buffers, size_t skip_bytes) {
-    for (const virtio::Buffer& buffer : buffers) {
-      const size_t skipped = std::min<size_t>(skip_bytes, buffer.len_bytes);
-      skip_bytes -= skipped;
-      if (skipped < buffer.len_bytes) add(buffer.bytes().subspan(skipped));
-    }
-  }
-  [[nodiscard]] std::span<const iovec> get() const { return {parts_.data(), count_}; }
-
- private:
-  size_t count_ = 0;
-  // Only the first count_ are initialised: parts are made for every frame.
-  std::array<iovec, virtio::kMaxQueueSize + 2> parts_;  // NOLINT(cppcoreguidelines-pro-type-member-init)
-};
-
-}  // namespace
+static constexpr size_t kSourceOffset = virtio::MacAddress::kBytes;
 
 Result<Work> Net::take_frames() {
+  // The end of the batch goes on here.
+  if (batch_.is_busy()) return Work::drained;
   virtio::Queue& frames = queue(kTxQueue);
+  TRY(finish_batch());
+  if (transmit_pause_.is_set()) return Work::drained;
   Budget budget(reactor_);
   frames.disable_notifications();
-  while (budget.begin_frame()) {
+  while (batch_.has_room() && budget.begin_frame()) {
     const auto chain = TRY(frames.pop());
     if (!chain) {
-      if (!frames.enable_notifications()) return Work::drained;
+      // While frames are on their way no notification is of use: there will be another look.
+      if (!batch_.empty() || !frames.enable_notifications()) return Work::drained;
       continue;
     }
     // Held back frames stay in the queue, and the driver is not asked for more.
@@ -55,27 +35,18 @@ Result<Work> Net::take_frames() {
       transmit_pause_.set(transmit_limiter_.ready_at_ns());
       return Work::drained;
     }
-    if (transmit(*chain, budget) == Sent::no_room) {
-      frames.unpop();
-      is_tap_full_ = true;
-      output_.arm(tap_.fd());
-      return Work::drained;
+    if (const auto drop = transmit(*chain, budget)) {
+      counters_.transmit.count(*drop);
+      TRY(frames.push_used(chain->head(), 0));
     }
-    TRY(frames.push_used(chain->head(), 0));
   }
-  return Work::more;
+  return batch_.empty() ? Work::more : Work::drained;
 }
 
-/// Handles one frame for good, unless there is no room. Nothing the guest says in it is an error of the
-/// device.
-Net::Sent Net::transmit(const DescriptorChain& chain, Budget& budget) {
-  DirectionCounters& counters = counters_.transmit;
-  const auto drop = [&](Drop why) {
-    counters.count(why);
-    return Sent::done;
-  };
-  if (!is_link_up()) return drop(Drop::link_down);
-  if (chain.readable_bytes() < kHeaderBytes + kEthernetBytes) return drop(Drop::malformed);
+/// Sends one frame on its way, or says why not. Nothing the guest says in it is an error of the device.
+std::optional<Drop> Net::transmit(const DescriptorChain& chain, Budget& budget) {
+  if (!is_link_up()) return Drop::link_down;
+  if (chain.readable_bytes() < kHeaderBytes + kEthernetBytes) return Drop::malformed;
   // Header and start are looked at in copies, and the copies are what is passed on.
   Header header;
   chain.copy_readable(0, std::as_writable_bytes(std::span(&header, 1)));
@@ -85,34 +56,36 @@ Net::Sent Net::transmit(const DescriptorChain& chain, Budget& budget) {
   const auto start =
       std::span(copy).first(chain.copy_readable(kHeaderBytes, std::span(copy).first(wanted_bytes)));
   const auto source = std::as_bytes(std::span(options_.mac.bytes));
-  if (!std::ranges::equal(start.subspan(kSourceOffset, source.size()), source)) {
-    return drop(Drop::foreign_source);
-  }
+  if (!std::ranges::equal(start.subspan(kSourceOffset, source.size()), source)) return Drop::foreign_source;
   const uint64_t frame_bytes = chain.readable_bytes() - kHeaderBytes;
   const auto frame = check_transmit(header, {start, frame_bytes}, context_->features, options_.mtu);
-  if (!frame) return drop(frame.error());
-  if (write_frame(chain, *frame, start) == Sent::no_room) return Sent::no_room;
+  if (!frame) return frame.error();
+  batch_.add(tap_.fd(), chain, *frame, start);
   transmit_limiter_.take(frame_bytes, frame->segments);
   budget.spend(frame_bytes);
-  return Sent::done;
+  return std::nullopt;
 }
 
-Net::Sent Net::write_frame(const DescriptorChain& chain, const Transmittable& frame,
-                           std::span<const std::byte> start) {
-  Parts parts;
-  parts.add(std::as_bytes(std::span(&frame.header, 1)));
-  parts.add(start);
-  parts.add_rest(chain.readable(), kHeaderBytes + start.size());
-  const auto written = tap_.write(parts.get());
-  if (written && !*written) return Sent::no_room;
-  if (written) {
-    counters_.transmit.count(chain.readable_bytes() - kHeaderBytes);
-  } else {
-    counters_.transmit.count(Drop::refused_by_kernel);
-    // Its interface was deleted. What else it refuses is this frame.
-    if (written.error().os_errno == EBADFD) lose_tap();
+/// The kernel is done with the frames of a batch: they are counted, and their chains given back.
+Result<> Net::finish_batch() {
+  std::array<virtio::UsedChain, WriteBatch::kMaxFrames> used;
+  size_t count = 0;
+  for (const WriteBatch::Frame& frame : batch_.frames()) {
+    used[count++] = {frame.head, 0};
+    count_written(frame);
   }
-  return Sent::done;
+  const bool has_owner = !batch_.is_forgotten();
+  batch_.clear();
+  if (!has_owner) return {};
+  return queue(kTxQueue).push_used(std::span(used).first(count));
+}
+
+void Net::count_written(const WriteBatch::Frame& frame) {
+  if (frame.result >= 0) return counters_.transmit.count(frame.frame_bytes);
+  const bool is_gone = frame.result == -EBADFD;
+  counters_.transmit.count(is_gone || frame.result == -ECANCELED ? Drop::link_down : Drop::refused_by_kernel);
+  // Its interface was deleted. What else it refuses is this frame.
+  if (is_gone) lose_tap();
 }
 
 }  // namespace lambdo::virtio_net

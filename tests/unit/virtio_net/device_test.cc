@@ -14,8 +14,8 @@ TEST_CASE("a frame of the guest's reaches the wire, however its buffers are cut"
     for (const auto& cut : cuts) {
       setup.guest.put({}, frame, cut);
       setup.guest.kick();
-      CHECK_EQ(setup.guest.sent(), 1U);
-      const auto packet = setup.wire.take();
+      CHECK(co_await are_sent(setup.reactor, setup.guest, 1));
+      const auto packet = co_await next(setup.reactor, setup.wire);
       REQUIRE(packet.has_value());
       CHECK(packet->header == Header{});
       CHECK(packet->frame == frame);
@@ -35,7 +35,7 @@ TEST_CASE("a segmented frame reaches the wire whole, behind a header made of wha
     header.hdr_len = 1;
     header.num_buffers = 7;
     setup.guest.send(frame, header);
-    const auto packet = setup.wire.take();
+    const auto packet = co_await next(setup.reactor, setup.wire);
     REQUIRE(packet.has_value());
     CHECK(packet->header == tcp_header(false, 1400));
     CHECK(packet->frame == frame);
@@ -146,7 +146,7 @@ TEST_CASE("a change of the link is told to the driver, and frames wait or are dr
     CHECK_EQ(setup.guest.host.interrupts, interrupts);
 
     setup.guest.send(guest_frame(60));
-    CHECK_EQ(setup.guest.sent(), 1U);
+    CHECK(co_await are_sent(setup.reactor, setup.guest, 1));
     CHECK_FALSE(setup.wire.take().has_value());
     CHECK_EQ(setup.guest.device.counters().transmit.dropped(Drop::link_down), 1U);
     CHECK(setup.wire.send(host_frame(60)));
@@ -157,7 +157,7 @@ TEST_CASE("a change of the link is told to the driver, and frames wait or are dr
     CHECK_EQ(status(), 1);
     CHECK((co_await next(setup.reactor, setup.guest)).has_value());
     setup.guest.send(guest_frame(60));
-    CHECK(setup.wire.take().has_value());
+    CHECK((co_await next(setup.reactor, setup.wire)).has_value());
   });
 }
 
@@ -180,7 +180,7 @@ TEST_CASE("a driver that takes features without those they need does not get the
     CHECK(setup.guest.has_failed());
     CHECK(setup.guest.start());
     setup.guest.send(guest_frame(60));
-    CHECK(setup.wire.take().has_value());
+    CHECK((co_await next(setup.reactor, setup.wire)).has_value());
     co_return;
   });
 }
@@ -193,10 +193,10 @@ TEST_CASE("a guest goes on with another device, another wire and another address
   REQUIRE(guest.start());
   guest.offer(16, 2048);
   guest.device.set_link(false);
+  reactor->run(guest.device.stop());
   const Net::State state = guest.device.save();
   const virtio::MmioState registers = guest.transport.save();
   CHECK(state == Net::State{.mac = kGuestMac, .mtu = 1500, .is_link_up = false});
-  reactor->run(guest.device.stop());
 
   const virtio::MacAddress mac = {{0x02, 9, 9, 9, 9, 9}};
   Wire other;
@@ -219,12 +219,12 @@ TEST_CASE("a guest goes on with another device, another wire and another address
   CHECK(other.send(host_frame(60)));
   const auto arrived = [](Setup& setup) -> Task<> {
     CHECK((co_await next(setup.reactor, setup.guest)).has_value());
+    CHECK((co_await next(setup.reactor, setup.wire)).has_value());
   };
   Setup setup{*reactor, guest, other};
-  reactor->run(arrived(setup));
   guest.put({}, ethernet_frame(kHostMac, mac, 60));
   transport.notify(Net::kTxQueue);
-  CHECK(other.take().has_value());
+  reactor->run(arrived(setup));
   reactor->run(clone.stop());
 }
 

@@ -276,6 +276,12 @@ Task<std::optional<Packet>> next(Reactor& reactor, From& from) {
   co_return packet;
 }
 
+/// Whether the device is done with `count` frames more of the guest's, waited for.
+inline Task<bool> are_sent(Reactor& reactor, Guest& guest, size_t count) {
+  size_t done = 0;
+  co_return co_await eventually(reactor, [&] { return (done += guest.sent()) >= count; }) && done == count;
+}
+
 /// What a test works with.
 struct Setup {
   Reactor& reactor;

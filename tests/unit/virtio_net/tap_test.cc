@@ -189,7 +189,9 @@ Task<> speak(Reactor& reactor, Guest& guest) {
   Bytes segments = tcp_frame(false, 20'000);
   std::memcpy(segments.data(), host->bytes.data(), host->bytes.size());
   write_ip(segments, IPPROTO_TCP, 50);
+  guest.sent();
   guest.send(segments, tcp_header(false, 1400));
+  CHECK(co_await are_sent(reactor, guest, 1));
   CHECK_EQ(guest.device.counters().transmit.frames, before + 1);
   CHECK(guest.device.counters().transmit.drops == DirectionCounters{}.drops);
 }
@@ -198,6 +200,28 @@ Task<> speak(Reactor& reactor, Guest& guest) {
 
 TEST_CASE("a guest speaks with the host's network stack, checksums and segments left to it") {
   in_namespace([] { with_tap(Guest::kAll, speak); });
+}
+
+TEST_CASE("a device stops while a read waits in the TAP, and a closed TAP leaves nothing in the kernel") {
+  in_namespace([] {
+    auto reactor = Reactor::create().value();
+    reactor::BlockingPool pool(*reactor, 1);
+    for (int i = 0; i < 3; ++i) {
+      // The same name again: the one before is really gone.
+      Guest guest(*reactor, pool, Tap::adopt(open_tap()).value(), {.mac = kGuestMac});
+      bring_up();
+      REQUIRE(guest.start());
+      guest.offer(100);
+      const auto waits = [](Reactor& loop, Guest& waiting) -> Task<> {
+        CHECK((co_await ask_for_host(loop, waiting)).has_value());
+        co_await reactor::SleepOp::for_ms(loop, 2);
+        CHECK_GT(loop.in_flight(), 0U);
+      };
+      reactor->run(waits(*reactor, guest));
+      reactor->run(guest.device.stop());
+      CHECK_EQ(reactor->in_flight(), 0U);
+    }
+  });
 }
 
 TEST_CASE("the TAP is told what the driver agreed to, anew after each reset") {
@@ -227,7 +251,9 @@ TEST_CASE("an interface that is down refuses frames, and one that is deleted tak
       const Fd control = inet_socket();
       ifreq request = named_request();
       CHECK_EQ(::ioctl(control.get(), SIOCSIFFLAGS, &request), 0);
+      guest.sent();
       guest.send(guest_frame(60));
+      CHECK(co_await are_sent(reactor, guest, 1));
       CHECK_EQ(guest.device.counters().transmit.dropped(Drop::refused_by_kernel), 1U);
       CHECK(guest.device.is_link_up());
       bring_up();

@@ -11,33 +11,15 @@ class Alarm;
 /// Who is told of what was waited for. Called from inside of the loop: only notes it.
 class Waiting {
  public:
-  /// A TAP became ready. `has_failed`: there is nothing behind its descriptor any more.
-  virtual void tap_readable(bool has_failed) = 0;
-  virtual void tap_writable(bool has_failed) = 0;
+  /// A FrameRead ended: it has a result.
+  virtual void read_ended() = 0;
+  /// The last write of a WriteBatch ended.
+  virtual void writes_ended() = 0;
   /// The time came for which an alarm was set.
   virtual void alarm_rang(const Alarm& alarm) = 0;
 
  protected:
   ~Waiting() = default;
-};
-
-/// Waits once for a TAP to be readable, or writable.
-class Watch final : public reactor::Operation {
- public:
-  enum class For : uint8_t { reading, writing };
-  Watch(reactor::Reactor& reactor, Waiting& waiting, For purpose)
-      : Operation(reactor), waiting_(waiting), purpose_(purpose) {}
-
-  /// Where it does not wait already.
-  void arm(int fd);
-  void cancel() { request_cancel(); }
-  [[nodiscard]] bool is_armed() const { return in_flight(); }
-
- private:
-  void complete(int result, uint32_t flags) override;
-
-  Waiting& waiting_;
-  For purpose_;
 };
 
 /// A moment to go on.

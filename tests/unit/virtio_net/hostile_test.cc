@@ -173,31 +173,33 @@ TEST_CASE("after a reset the driver's memory is its own, whatever waited") {
   });
 }
 
+static Task<> reset_while_reading(Setup& setup, int turns_before) {
+  setup.guest.offer(64);
+  for (int i = 0; i < turns_before; ++i) co_await reactor::SleepOp::for_ms(setup.reactor, 1);
+  // The frame may be there before the kernel hears of the reset.
+  CHECK(setup.wire.send(host_frame(900)));
+  setup.guest.put({}, guest_frame(900));
+  setup.guest.mmio.notify(Net::kTxQueue);
+  setup.guest.mmio.write(0x70, 0);
+  const auto memory = setup.guest.memory.guest().regions()[0].bytes;
+  std::ranges::fill(memory, std::byte{0x5a});
+  CHECK(setup.wire.send(host_frame(900)));
+  co_await reactor::SleepOp::for_ms(setup.reactor, 5);
+  CHECK(std::ranges::all_of(memory, [](std::byte value) { return value == std::byte{0x5a}; }));
+  std::ranges::fill(memory, std::byte{0});
+  while (const auto packet = setup.wire.take()) CHECK(packet->frame == guest_frame(900));
+  CHECK(setup.guest.start());
+  setup.guest.offer(64);
+  CHECK(setup.wire.send(host_frame(60)));
+  CHECK((co_await next(setup.reactor, setup.guest)).has_value());
+  setup.guest.send(guest_frame(60));
+  CHECK((co_await next(setup.reactor, setup.wire)).has_value());
+}
+
 TEST_CASE("a read that waits in the kernel lets go of the driver's memory at its reset") {
   for (const int turns_before : {0, 1, 5}) {
     CAPTURE(turns_before);
-    with_guest([turns_before](Setup& setup) -> Task<> {
-      setup.guest.offer(64);
-      for (int i = 0; i < turns_before; ++i) co_await reactor::SleepOp::for_ms(setup.reactor, 1);
-      // The frame may be there before the kernel hears of the reset.
-      CHECK(setup.wire.send(host_frame(900)));
-      setup.guest.put({}, guest_frame(900));
-      setup.guest.mmio.notify(Net::kTxQueue);
-      setup.guest.mmio.write(0x70, 0);
-      const auto memory = setup.guest.memory.guest().regions()[0].bytes;
-      std::ranges::fill(memory, std::byte{0x5a});
-      CHECK(setup.wire.send(host_frame(900)));
-      co_await reactor::SleepOp::for_ms(setup.reactor, 5);
-      CHECK(std::ranges::all_of(memory, [](std::byte value) { return value == std::byte{0x5a}; }));
-      std::ranges::fill(memory, std::byte{0});
-      while (const auto packet = setup.wire.take()) CHECK(packet->frame == guest_frame(900));
-      CHECK(setup.guest.start());
-      setup.guest.offer(64);
-      CHECK(setup.wire.send(host_frame(60)));
-      CHECK((co_await next(setup.reactor, setup.guest)).has_value());
-      setup.guest.send(guest_frame(60));
-      CHECK((co_await next(setup.reactor, setup.wire)).has_value());
-    });
+    with_guest([turns_before](Setup& setup) { return reset_while_reading(setup, turns_before); });
   }
 }
 

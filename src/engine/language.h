@@ -6,6 +6,8 @@
 #include <utility>
 #include <vector>
 
+#include "net/policy.h"
+
 namespace lambdo::engine {
 
 /// What one run may use. Every field is positive.
@@ -51,6 +53,7 @@ struct Language {
   uint64_t vm_memory_mb = 0;  ///< MiB of RAM of a microVM; 0: as much as image and limits need
   uint32_t vcpus = 1;         ///< processors of a microVM
   StepUser user;
+  net::Policy network;  ///< what its programs may reach, unless a request says less; none: no network at all
 };
 
 /// How far a language is whose image has to be brought here first.

@@ -150,6 +150,90 @@ static Result<> read_limits(object body, engine::RunRequest& request) {
   return {};
 }
 
+/// What `parse` makes of the text, with the field in front of its error.
+template <typename T>
+static Result<T> parsed(element value, const std::string& field, Result<T> (*parse)(std::string_view)) {
+  const std::string text = TRY(string_of(value, field));
+  auto result = parse(text);
+  if (!result) return std::unexpected(std::move(result).error().with_context(field));
+  return result;
+}
+
+static Result<array> list_of(element value, const std::string& field, size_t max_count) {
+  array list;
+  if (value.get(list) != simdjson::SUCCESS) return wrong_type(field, "an array", value);
+  if (list.size() > max_count) return wrong(field, "more than " + std::to_string(max_count) + " entries");
+  return list;
+}
+
+static Result<std::pair<uint16_t, uint16_t>> ports_of(element value, const std::string& field) {
+  uint64_t number = 0;
+  if (value.get(number) != simdjson::SUCCESS) {
+    return parsed<std::pair<uint16_t, uint16_t>>(value, field, net::parse_ports);
+  }
+  auto ports = net::parse_ports(std::to_string(number));
+  if (!ports) return std::unexpected(std::move(ports).error().with_context(field));
+  return ports;
+}
+
+static Result<net::Policy::Destination> destination_of(element value, const std::string& field) {
+  net::Policy::Destination destination;
+  object map;
+  if (value.get(map) != simdjson::SUCCESS) {
+    destination.to = TRY(parsed<net::Ipv4Subnet>(value, field, net::parse_network));
+    return destination;
+  }
+  const auto to = member(map, "to");
+  if (!to) return wrong(field + ".to", "is missing");
+  destination.to = TRY(parsed<net::Ipv4Subnet>(*to, field + ".to", net::parse_network));
+  if (const auto protocol = member(map, "protocol")) {
+    destination.protocol =
+        TRY(parsed<net::Policy::Protocol>(*protocol, field + ".protocol", net::parse_protocol));
+  }
+  if (const auto ports = member(map, "ports")) {
+    const auto range = TRY(ports_of(*ports, field + ".ports"));
+    destination.first_port = range.first;
+    destination.last_port = range.second;
+  }
+  return destination;
+}
+
+static Result<> read_destinations(object map, net::PolicyChoice& choice) {
+  if (const auto allowed = member(map, "allowed")) {
+    choice.allowed.emplace();
+    for (element entry : TRY(list_of(*allowed, "network.allowed", net::Policy::kMaxDestinations))) {
+      const std::string field = "network.allowed[" + std::to_string(choice.allowed->size()) + "]";
+      choice.allowed->push_back(TRY(destination_of(entry, field)));
+    }
+  }
+  if (const auto denied = member(map, "denied")) {
+    for (element entry : TRY(list_of(*denied, "network.denied", net::Policy::kMaxDestinations))) {
+      const std::string field = "network.denied[" + std::to_string(choice.denied.size()) + "]";
+      choice.denied.push_back(TRY(parsed<net::Ipv4Subnet>(entry, field, net::parse_network)));
+    }
+  }
+  return {};
+}
+
+static Result<> read_network(object body, engine::RunRequest& request) {
+  const auto value = member(body, "network");
+  if (!value) return {};
+  net::PolicyChoice choice;
+  object map;
+  if (value->get(map) == simdjson::SUCCESS) {
+    const auto access = member(map, "access");
+    if (!access) return wrong("network.access", "is missing");
+    choice.access = TRY(parsed<net::Policy::Access>(*access, "network.access", net::parse_access));
+    TRY(read_destinations(map, choice));
+  } else {
+    choice.access = TRY(parsed<net::Policy::Access>(*value, "network", net::parse_access));
+  }
+  auto checked = net::check_choice(choice);
+  if (!checked) return std::unexpected(std::move(checked).error().with_context("network"));
+  request.network = std::move(choice);
+  return {};
+}
+
 static Result<OutputEncoding> read_output_encoding(object body) {
   const std::string name = TRY(string_member(body, "output_encoding"));
   if (name.empty() || name == "utf-8") return OutputEncoding::utf8;
@@ -175,6 +259,7 @@ Result<RunBody> parse_run_body(std::string_view json) {
   TRY(read_args(body, run.request));
   TRY(read_env(body, run.request));
   TRY(read_limits(body, run.request));
+  TRY(read_network(body, run.request));
   run.output_encoding = TRY(read_output_encoding(body));
   return run;
 }

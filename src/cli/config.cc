@@ -6,6 +6,7 @@
 #include "base/syscalls.h"
 #include "cli/config_images.h"
 #include "cli/config_languages.h"
+#include "cli/config_network.h"
 #include "cli/config_values.h"
 #include "cli/yaml_reader.h"
 
@@ -160,6 +161,7 @@ static void read_server_config(YamlMap& root, const std::string& file_name, Conf
   read_section(root, "runner", config.runner, read_runner);
   read_section(root, "http", config.http, read_http);
   read_section(root, "log", config.log, read_log);
+  read_section(root, "network", config.network, read_network);
   read_section(root, "images", config.images, read_images);
   read_section(root, "registries", config.registries, read_registries);
   read_languages(root, file_name, config);

@@ -13,6 +13,9 @@
 #include "cli/diagnostics.h"
 #include "engine/language.h"
 #include "image/image_limits.h"
+#include "net/addresses.h"
+#include "net/policy.h"
+#include "net/ruleset.h"
 #include "registry/platform.h"
 #include "registry/settings.h"
 
@@ -83,6 +86,13 @@ struct Config {
     always,   ///< all, as far as they have changed
     never     ///< none
   };
+  struct Network {
+    net::Policy::Access requests = net::Policy::Access::none;  ///< the most that one may ask for by itself
+    std::vector<net::Ipv4Subnet> denied;                       ///< whatever policies say
+    std::optional<std::vector<net::Ipv4Address>> resolvers;    ///< none: the host's
+    net::GuestLimits limits;
+    uint64_t quarantine_ms = 30'000;
+  };
   struct Images {
     std::string store;  ///< folder; empty: see store_folder()
     Pull pull = Pull::missing;
@@ -105,6 +115,7 @@ struct Config {
   Runner runner;
   Http http;
   Log log;
+  Network network;
   Images images;
   Registries registries;
   std::vector<engine::Language> languages;  ///< at least one; name and version together are unique

@@ -4,6 +4,7 @@
 #include <array>
 
 #include "base/text.h"
+#include "cli/config_network.h"
 #include "cli/config_values.h"
 #include "cli/image_source.h"
 #include "kvm/memory_layout.h"
@@ -148,6 +149,7 @@ static engine::Language read_language(YamlMap& map, const Config& config) {
   map.read_number("cpu_percent", language.cpu_percent, 0, kMaxCpuPercent);
   if (const auto vm = map.find("vm")) read_vm(vm->map(), language);
   if (const auto environment = map.find("environment")) read_environment(*environment, language);
+  if (const auto network = map.find("network")) read_policy(*network, language.network);
   if (const auto limits = map.find("limits"))
     read_limits(limits->map(), language.limits, config.limits.maximum);
   if (const auto steps = map.require("steps", "write at least one step with its command")) {

@@ -43,6 +43,7 @@ Examination examine_machine(const std::string& config_path) {
   add(user_namespace_finding(read_user_namespace_settings()));
   add(cgroup_finding(read_cgroup_layout()));
   add(tun_finding("/dev/net/tun"));
+  add(forwarding_finding("/proc/sys/net/ipv4/ip_forward"));
   add(memory_finding());
   add(open_files_finding());
   return examination;

@@ -135,6 +135,17 @@ Finding tun_finding(const std::string& device) {
           "only guests with a network need it: modprobe tun, and allow the device in the container"};
 }
 
+Finding forwarding_finding(const std::string& path) {
+  const auto text = sys::read_file(path);
+  if (text && text->starts_with('1'))
+    return {Grade::ok, "forwarding", "the machine forwards IPv4 packets", ""};
+  return {
+      Grade::warning, "forwarding",
+      text ? "net.ipv4.ip_forward is " + text->substr(0, 1) : text.error().message,
+      "only guests with a network need it: sysctl -w net.ipv4.ip_forward=1, and a file in /etc/sysctl.d to "
+      "keep it"};
+}
+
 static std::optional<uint64_t> meminfo_kib(std::string_view meminfo, std::string_view name) {
   for (const std::string_view line : split(meminfo, '\n')) {
     const auto words = split(line, ' ');

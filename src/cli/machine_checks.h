@@ -33,6 +33,8 @@ CgroupLayout read_cgroup_layout();
 Finding cgroup_finding(const CgroupLayout& layout);
 
 Finding tun_finding(const std::string& device);
+/// Whether the machine forwards packets, as what guests send to elsewhere needs. `path` is the sysctl's file.
+Finding forwarding_finding(const std::string& path);
 Finding memory_finding();
 Finding open_files_finding();
 

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "base/syscalls.h"
+#include "cli/network_setup.h"
 #include "cli/registry_credentials.h"
 #include "engine/kvm_engine.h"
 #include "engine/namespace_engine.h"
@@ -69,6 +70,22 @@ static Result<> check_transport(const Config& config) {
               "agent.transport: tcp: guests have no network over which such agents could come; write vsock");
 }
 
+static Result<> start_network(const Config& config, net::PortKind kind, Foundation& foundation) {
+  if (!gives_network(config)) return {};
+  const net::HostNetworkSettings settings = TRY(network_settings(config, kind, std::nullopt));
+  foundation.network = TRY(net::GuestNetwork::start_process(settings));
+  foundation.resolvers = settings.resolvers;
+  return {};
+}
+
+/// Their virtio-net device is not there yet.
+static Result<> refuse_network_of_microvms(const Config& config) {
+  if (!gives_network(config)) return {};
+  return fail(Code::unavailable,
+              "microVMs cannot have a network yet: set vmm.engine: namespace, or network.requests and the "
+              "languages' network to none");
+}
+
 Result<Foundation> lay_foundation(const Config& config, int interrupt_fd) {
   Foundation foundation;
   TRY(check_transport(config));
@@ -77,6 +94,7 @@ Result<Foundation> lay_foundation(const Config& config, int interrupt_fd) {
   if (config.vmm.engine != EngineChoice::namespaces) {
     auto material = prepare_kvm(config, foundation.agent_path);
     if (material) {
+      TRY(refuse_network_of_microvms(config));
       foundation.kvm = *std::move(material);
       return foundation;
     }
@@ -88,6 +106,7 @@ Result<Foundation> lay_foundation(const Config& config, int interrupt_fd) {
     foundation.engine_warning = "vmm.engine: auto took namespace: " + material.error().message;
   }
   foundation.launcher = TRY(start_launcher(config));
+  TRY(start_network(config, net::PortKind::veth, foundation));
   return foundation;
 }
 
@@ -98,6 +117,7 @@ static engine::RunnerOptions runner_options(const Config& config) {
   options.queue_timeout_ms = static_cast<int64_t>(config.runner.queue_timeout_ms);
   options.starting_guests = std::max(2U, std::thread::hardware_concurrency());
   options.max_limits = config.limits.maximum;
+  options.max_network = config.network.requests;
   // A guest that boots slower than allowed is told as such, by its engine.
   constexpr int64_t kMarginMs = 5000;
   options.start_timeout_ms =
@@ -115,17 +135,23 @@ Runtime::Runtime(reactor::Reactor& reactor, const Config& config, Foundation fou
 Runtime::~Runtime() = default;
 
 reactor::Task<Result<>> Runtime::start() {
+  if (foundation_.network) {
+    network_ =
+        std::make_unique<net::GuestNetwork>(reactor_, *std::move(foundation_.network), foundation_.resolvers);
+  }
   if (foundation_.kvm) {
     engine_ = std::make_unique<engine::KvmEngine>(reactor_, agents_, files_, *std::move(foundation_.kvm),
                                                   static_cast<int64_t>(config_.vmm.boot_timeout_ms));
   } else {
     launcher_ = std::make_unique<namespaces::Launcher>(reactor_, *std::move(foundation_.launcher));
-    engine_ = std::make_unique<engine::NamespaceEngine>(reactor_, *launcher_, foundation_.agent_path);
+    engine_ = std::make_unique<engine::NamespaceEngine>(
+        reactor_, *launcher_, foundation_.agent_path,
+        network_ ? std::optional(foundation_.resolvers) : std::nullopt);
   }
   for (size_t i = 0; i < config_.languages.size(); ++i) {
     if (config_.languages[i].image.empty()) CO_TRY(co_await engine_->prepare(i, config_.languages[i]));
   }
-  runner_ = std::make_unique<engine::Runner>(reactor_, *engine_, agents_, config_.languages,
+  runner_ = std::make_unique<engine::Runner>(reactor_, *engine_, agents_, network_.get(), config_.languages,
                                              runner_options(config_));
   runner_->start();
   co_return co_await start_images();
@@ -155,11 +181,17 @@ reactor::Task<> Runtime::stop() {
   if (image_services_) co_await image_services_->close();
   if (runner_) co_await runner_->stop();
   if (engine_) co_await engine_->stop();
+  if (network_) co_await network_->stop();
 }
 
 std::vector<std::string> Runtime::warnings() const {
   std::vector<std::string> warnings = engine_ ? engine_->warnings() : std::vector<std::string>();
   if (!foundation_.engine_warning.empty()) warnings.insert(warnings.begin(), foundation_.engine_warning);
+  if (network_ && foundation_.resolvers.empty()) {
+    warnings.emplace_back(
+        "guests with a network have no DNS: /etc/resolv.conf names no resolver that they can reach; set "
+        "network.resolvers");
+  }
   return warnings;
 }
 

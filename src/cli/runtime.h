@@ -3,6 +3,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "base/error.h"
 #include "cli/config.h"
@@ -14,24 +15,28 @@
 #include "engine/kvm_material.h"
 #include "engine/runner.h"
 #include "namespace/launcher.h"
+#include "net/guest_network.h"
 #include "reactor/blocking_pool.h"
 #include "reactor/reactor.h"
 
 namespace lambdo::cli {
 
 /// What must exist before any thread does, or takes time to read: the chosen engine's helper process, or its
-/// kernel and archives. First part of starting up.
+/// kernel and archives, and the helper for the network. First part of starting up.
 struct Foundation {
   std::optional<namespaces::LauncherProcess> launcher;  ///< of the namespace engine
   std::optional<engine::KvmMaterial> kvm;               ///< of the kvm engine; one of the two is there
   std::string engine_warning;                           ///< why `auto` did not take kvm; empty otherwise
-  CredentialsByHost credentials;  ///< of the servers that the languages' images come from
+  std::optional<helper::Process> network;   ///< the network helper, where guests may have a network
+  std::vector<net::Ipv4Address> resolvers;  ///< that it was started with
+  CredentialsByHost credentials;            ///< of the servers that the languages' images come from
   std::string agent_path;
 };
 
 /// Decides on the engine as the configuration wants it and starts its helper process. Fails where the
 /// configuration names an engine that this machine cannot carry, where a file of the kvm engine is not what
-/// it should be, and, with the namespace engine, where another server uses the state directory. cancelled
+/// it should be, where guests cannot have the network that they are to have, and, with the namespace engine,
+/// where another server uses the state directory. cancelled
 /// where `interrupt_fd` (signal_descriptor(); -1: none) can be read while credential helpers are asked.
 Result<Foundation> lay_foundation(const Config& config, int interrupt_fd = -1);
 
@@ -65,6 +70,7 @@ class Runtime {
   Foundation foundation_;
   engine::AgentRuntime agents_;
   reactor::BlockingPool files_;
+  std::unique_ptr<net::GuestNetwork> network_;  ///< where guests may have a network
   std::unique_ptr<namespaces::Launcher> launcher_;
   std::unique_ptr<engine::Engine> engine_;
   std::unique_ptr<engine::Runner> runner_;

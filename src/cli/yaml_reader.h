@@ -63,6 +63,7 @@ class YamlValue {
   /// The text of a scalar as it is written, so that 3.8 and 1.10 keep their spelling.
   [[nodiscard]] std::optional<std::string> text() const;
   [[nodiscard]] std::optional<bool> boolean() const;
+  [[nodiscard]] bool is_map() const { return node_.IsMap(); }
   [[nodiscard]] std::optional<uint64_t> number(uint64_t min, uint64_t max) const;
   /// The value that `names` has for the text.
   template <typename T>

@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "base/fd.h"
 #include "engine/language.h"
+#include "net/host_network.h"
 #include "reactor/cancel.h"
 #include "reactor/task.h"
 
@@ -55,9 +56,10 @@ class Engine {
   [[nodiscard]] virtual Result<> check_limits(size_t /*language*/, const Limits& /*limits*/) const {
     return {};
   }
-  /// Starts a guest for the language with this index. Its agent may still be starting when this returns.
-  virtual reactor::Task<Result<std::unique_ptr<Guest>>> create_guest(size_t language,
-                                                                     reactor::CancelToken token) = 0;
+  /// Starts a guest for the language with this index. Its agent may still be starting when this returns. With
+  /// `network` it has that interface (its end is the guest's from then on), else none but loopback.
+  virtual reactor::Task<Result<std::unique_ptr<Guest>>> create_guest(
+      size_t language, std::optional<net::AttachedGuest> network, reactor::CancelToken token) = 0;
   /// Waits for the moment from which no guest can be started any more, whatever one does: the reason. An
   /// error where the token was cancelled first.
   virtual reactor::Task<Result<std::string>> failure(reactor::CancelToken token) = 0;

@@ -256,8 +256,9 @@ reactor::Task<Result<>> KvmEngine::prepare(size_t index, const Language& languag
   co_return Result<>{};
 }
 
-reactor::Task<Result<std::unique_ptr<Guest>>> KvmEngine::create_guest(size_t language,
-                                                                      reactor::CancelToken token) {
+reactor::Task<Result<std::unique_ptr<Guest>>> KvmEngine::create_guest(
+    size_t language, std::optional<net::AttachedGuest> network, reactor::CancelToken token) {
+  if (network) co_return fail(Code::engine_failed, "microVMs have no network device yet");
   auto secret = CO_TRY(kvm::BootToken::random());
   auto guest = std::make_unique<KvmGuest>(*this, material_.languages.at(language), std::move(secret));
   reactor::Deadline deadline(reactor_, reactor_.now_ns() + boot_timeout_ms_ * 1'000'000, token);

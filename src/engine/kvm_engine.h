@@ -31,6 +31,7 @@ class KvmEngine final : public Engine, private AgentRegistry {
   /// Returns when the guest has booted and its agent is connected. Errors: guest_panic, guest_ended,
   /// guest_boot_timeout, agent_protocol, resource_exhausted, cancelled; engine_failed for all else.
   reactor::Task<Result<std::unique_ptr<Guest>>> create_guest(size_t language,
+                                                             std::optional<net::AttachedGuest> network,
                                                              reactor::CancelToken token) override;
   reactor::Task<Result<std::string>> failure(reactor::CancelToken token) override;
   reactor::Task<> stop() override;

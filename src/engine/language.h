@@ -6,6 +6,8 @@
 #include <utility>
 #include <vector>
 
+#include "net/policy.h"
+
 namespace lambdo::engine {
 
 /// What one run may use. Every field is positive.
@@ -54,6 +56,7 @@ struct Language {
   /// Ours hands over to it; the agent comes over the guest's network.
   bool has_own_init = false;
   StepUser user;
+  net::Policy network;  ///< what its programs may reach, unless a request says less; none: no network at all
 };
 
 /// How far a language is whose image has to be brought here first.

@@ -63,8 +63,13 @@ class NamespaceEngine::NamespaceGuest final : public Guest {
 };
 
 NamespaceEngine::NamespaceEngine(reactor::Reactor& reactor, namespaces::Launcher& launcher,
-                                 std::string agent_path)
-    : reactor_(reactor), launcher_(launcher), agent_path_(std::move(agent_path)), lost_(reactor) {
+                                 std::string agent_path,
+                                 std::optional<std::vector<net::Ipv4Address>> resolvers)
+    : reactor_(reactor),
+      launcher_(launcher),
+      agent_path_(std::move(agent_path)),
+      resolvers_(std::move(resolvers)),
+      lost_(reactor) {
   launcher_.observe(this);
 }
 
@@ -80,6 +85,13 @@ std::vector<std::string> NamespaceEngine::warnings() const {
   const auto& more = launcher_.report().warnings;
   warnings.insert(warnings.end(), more.begin(), more.end());
   return warnings;
+}
+
+/// resolv.conf(5).
+static std::string resolver_file(const std::vector<net::Ipv4Address>& resolvers) {
+  std::string text;
+  for (const net::Ipv4Address& resolver : resolvers) text += "nameserver " + resolver.text() + "\n";
+  return text;
 }
 
 reactor::Task<Result<>> NamespaceEngine::prepare(size_t index, const Language& language) {
@@ -101,16 +113,26 @@ reactor::Task<Result<>> NamespaceEngine::prepare(size_t index, const Language& l
   spec.cpu_percent = language.cpu_percent;
   spec.uid = language.user.uid;
   spec.gid = language.user.gid;
-  auto kind = co_await launcher_.define(std::move(spec));
-  if (!kind) co_return std::unexpected(std::move(kind).error().with_context(field));
-  kinds_.insert_or_assign(index, *kind);
+  auto plain = co_await launcher_.define(spec);
+  if (!plain) co_return std::unexpected(std::move(plain).error().with_context(field));
+  Kinds kinds{.plain = *plain};
+  if (resolvers_) {
+    spec.networked = true;
+    spec.resolver_file = resolver_file(*resolvers_);
+    auto networked = co_await launcher_.define(std::move(spec));
+    if (!networked) co_return std::unexpected(std::move(networked).error().with_context(field));
+    kinds.networked = *networked;
+  }
+  kinds_.insert_or_assign(index, kinds);
   co_return Result<>{};
 }
 
-reactor::Task<Result<std::unique_ptr<Guest>>> NamespaceEngine::create_guest(size_t language,
-                                                                            reactor::CancelToken /*token*/) {
+reactor::Task<Result<std::unique_ptr<Guest>>> NamespaceEngine::create_guest(
+    size_t language, std::optional<net::AttachedGuest> network, reactor::CancelToken /*token*/) {
   auto [host_end, guest_end] = CO_TRY(sys::socketpair(SOCK_STREAM));
-  auto id = co_await launcher_.launch(kinds_.at(language), std::move(guest_end));
+  const Kinds& kinds = kinds_.at(language);
+  auto id = co_await launcher_.launch(network ? kinds.networked : kinds.plain, std::move(guest_end),
+                                      network ? std::move(network->end) : Fd());
   if (!id) co_return std::unexpected(std::move(id).error().with_code(Code::engine_failed));
   co_return std::make_unique<NamespaceGuest>(*this, *id, std::move(host_end));
 }

@@ -16,14 +16,17 @@ namespace lambdo::engine {
 /// engine says so.
 class NamespaceEngine final : public Engine, private namespaces::LauncherObserver {
  public:
-  /// `launcher` outlives the engine; `agent_path` is the static agent binary on the host.
-  NamespaceEngine(reactor::Reactor& reactor, namespaces::Launcher& launcher, std::string agent_path);
+  /// `launcher` outlives the engine; `agent_path` is the static agent binary on the host. `resolvers` are
+  /// what guests with a network are told; nullopt where there are none of these.
+  NamespaceEngine(reactor::Reactor& reactor, namespaces::Launcher& launcher, std::string agent_path,
+                  std::optional<std::vector<net::Ipv4Address>> resolvers);
   ~NamespaceEngine() override;
 
   [[nodiscard]] std::string_view name() const override { return "namespace"; }
   [[nodiscard]] std::vector<std::string> warnings() const override;
   reactor::Task<Result<>> prepare(size_t index, const Language& language) override;
   reactor::Task<Result<std::unique_ptr<Guest>>> create_guest(size_t language,
+                                                             std::optional<net::AttachedGuest> network,
                                                              reactor::CancelToken token) override;
   reactor::Task<Result<std::string>> failure(reactor::CancelToken token) override;
   reactor::Task<> stop() override;
@@ -36,7 +39,13 @@ class NamespaceEngine final : public Engine, private namespaces::LauncherObserve
   reactor::Reactor& reactor_;
   namespaces::Launcher& launcher_;
   std::string agent_path_;
-  std::map<size_t, uint32_t> kinds_;  // the launcher's handle of each language
+  /// The launcher's handles of one language.
+  struct Kinds {
+    uint32_t plain = 0;
+    uint32_t networked = 0;  ///< where there are such
+  };
+  std::optional<std::vector<net::Ipv4Address>> resolvers_;
+  std::map<size_t, Kinds> kinds_;
   std::map<namespaces::SandboxId, NamespaceGuest*> guests_;
   reactor::Event lost_;
   std::string failure_;

@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "engine/language.h"
+#include "net/policy_text.h"
 
 namespace grpc_definitions {
 class ExecuteRequest;
@@ -47,6 +48,7 @@ struct RunRequest {
   std::vector<std::string> args;
   std::vector<std::pair<std::string, std::string>> environment;
   LimitOverrides limits;
+  std::optional<net::PolicyChoice> network;  ///< none: what the language has
 };
 
 struct StepReport {

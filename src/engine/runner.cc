@@ -2,12 +2,14 @@
 
 #include <sys/random.h>
 
+#include <algorithm>
 #include <array>
 #include <cstdio>
 #include <utility>
 
 #include "base/check.h"
 #include "base/log.h"
+#include "engine/run_network.h"
 #include "lambdo.pb.h"
 #include "reactor/timer.h"
 
@@ -25,6 +27,7 @@ struct Runner::Run {
   std::string id;
   size_t language = 0;
   Limits limits;
+  net::Policy network;
   int64_t received_ns = 0;
   RunTimings timings;
 };
@@ -33,24 +36,49 @@ static int64_t to_us(int64_t ns) {
   return ns / 1000;
 }
 
-Runner::Runner(reactor::Reactor& reactor, Engine& engine, AgentRuntime& agents,
+Runner::Runner(reactor::Reactor& reactor, Engine& engine, AgentRuntime& agents, net::GuestNetwork* network,
                const std::vector<Language>& languages, RunnerOptions options)
     : reactor_(reactor),
       engine_(engine),
       languages_(languages),
       options_(options),
       slots_(reactor, options.starting_guests),
+      network_(network),
       place_freed_(reactor),
       all_ended_(reactor) {
   for (size_t i = 0; i < languages.size(); ++i) {
-    pools_.push_back(std::make_unique<WarmPool>(
-        reactor, engine, agents, slots_,
-        WarmPool::Options{i, languages[i].name, languages[i].warm, options.start_timeout_ms}));
+    pools_.push_back(make_pools(agents, i));
     states_.push_back(
         {.phase = languages[i].image.empty() ? LanguageState::Phase::ready : LanguageState::Phase::waiting});
   }
   // Ids are unique over restarts: a random part, then a counter.
   CHECK(::getrandom(&id_prefix_, sizeof id_prefix_, 0) == sizeof id_prefix_);
+}
+
+Runner::Pools Runner::make_pools(AgentRuntime& agents, size_t index) {
+  const Language& language = languages_[index];
+  const bool networked = language.network.access != net::Policy::Access::none;
+  const auto pool = [&](size_t target, std::optional<net::Policy> policy) {
+    return std::make_unique<WarmPool>(
+        reactor_, engine_, agents, slots_, network_,
+        WarmPool::Options{index, language.name, target, options_.start_timeout_ms, std::move(policy)});
+  };
+  const std::optional<net::Policy> usual = networked ? std::optional(language.network) : std::nullopt;
+  Pools pools{.usual = pool(language.warm, usual), .other = nullptr};
+  // Closed until a run says what it may reach.
+  const std::optional<net::Policy> other = networked ? std::nullopt : std::optional(net::Policy());
+  if (network_ != nullptr) pools.other = pool(0, other);
+  return pools;
+}
+
+WarmPool& Runner::pool_for(const Run& run) const {
+  const auto has_network = [](const net::Policy& policy) {
+    return policy.access != net::Policy::Access::none;
+  };
+  const Pools& pools = pools_[run.language];
+  const bool usual = has_network(run.network) == has_network(languages_[run.language].network);
+  CHECK(usual || pools.other);
+  return usual ? *pools.usual : *pools.other;
 }
 
 Runner::~Runner() {
@@ -60,7 +88,7 @@ Runner::~Runner() {
 void Runner::start() {
   started_ = true;
   for (size_t i = 0; i < pools_.size(); ++i) {
-    if (states_[i].phase == LanguageState::Phase::ready) pools_[i]->refill();
+    if (states_[i].phase == LanguageState::Phase::ready) pools_[i].usual->refill();
   }
 }
 
@@ -68,7 +96,7 @@ void Runner::set_state(size_t language, LanguageState state) {
   LanguageState& now = states_.at(language);
   CHECK(now.phase != LanguageState::Phase::ready);
   now = std::move(state);
-  if (now.phase == LanguageState::Phase::ready && started_ && !draining_) pools_[language]->refill();
+  if (now.phase == LanguageState::Phase::ready && started_ && !draining_) pools_[language].usual->refill();
 }
 
 Result<> Runner::check_ready(size_t language) const {
@@ -94,6 +122,8 @@ reactor::Task<Result<RunReport>> Runner::run(RunRequest request, reactor::Cancel
   CO_TRY(validate(run.request));
   run.language = CO_TRY(find_language(languages_, run.request));
   run.limits = CO_TRY(effective_limits(languages_[run.language], run.request.limits, options_.max_limits));
+  run.network =
+      CO_TRY(effective_network(languages_[run.language], run.request.network, options_.max_network));
   CO_TRY(check_ready(run.language));
   CO_TRY(engine_.check_limits(run.language, run.limits));
   ++inside_;
@@ -160,7 +190,7 @@ void Runner::release_place() {
 }
 
 reactor::Task<Result<RunReport>> Runner::run_admitted(Run& run, reactor::CancelToken token) {
-  WarmPool& pool = *pools_[run.language];
+  WarmPool& pool = pool_for(run);
   const Language& language = languages_[run.language];
   const int64_t acquire_start_ns = reactor_.now_ns();
   reactor::Deadline deadline(reactor_, acquire_start_ns + options_.start_timeout_ms * 1'000'000, token);
@@ -191,13 +221,23 @@ reactor::Task<Result<RunReport>> Runner::run_admitted(Run& run, reactor::CancelT
   co_return report;
 }
 
-reactor::Task<Result<RunReport>> Runner::execute(Run& run, ReadyGuest& guest, reactor::CancelToken token) {
-  const Language& language = languages_[run.language];
-  if (run.limits.memory_mb != language.limits.memory_mb ||
-      run.limits.processes != language.limits.processes) {
-    auto applied = co_await guest.guest->apply_limits(run.limits);
-    if (!applied) co_return std::unexpected(std::move(applied).error().with_code(Code::engine_failed));
+/// What this run has otherwise than its language.
+reactor::Task<Result<>> Runner::prepare_guest(const Run& run, ReadyGuest& guest) {
+  const Limits& usual = languages_[run.language].limits;
+  Result<> prepared;
+  if (run.limits.memory_mb != usual.memory_mb || run.limits.processes != usual.processes) {
+    prepared = co_await guest.guest->apply_limits(run.limits);
   }
+  if (prepared && !guest.port.empty() && run.network != guest.reaches) {
+    prepared = co_await network_->set_policy(guest.port, run.network);
+  }
+  if (!prepared) co_return std::unexpected(std::move(prepared).error().with_code(Code::engine_failed));
+  co_return Result<>{};
+}
+
+reactor::Task<Result<RunReport>> Runner::execute(Run& run, ReadyGuest& guest, reactor::CancelToken token) {
+  CO_TRY(co_await prepare_guest(run, guest));
+  const Language& language = languages_[run.language];
   const auto request = build_execute_request(run.request, language, run.limits, run.id);
   const int64_t start_ns = reactor_.now_ns();
   const uint64_t transfer_bytes =
@@ -249,16 +289,30 @@ void Runner::refuse_new_runs() {
 reactor::Task<> Runner::stop() {
   draining_ = true;
   while (inside_ > 0) (void)co_await all_ended_.wait();
-  for (auto& pool : pools_) co_await pool->stop();
+  for (Pools& pools : pools_) {
+    co_await pools.usual->stop();
+    if (pools.other) co_await pools.other->stop();
+  }
+}
+
+static void add(PoolStatus& status, const WarmPool& pool) {
+  status.ready += pool.ready();
+  status.starting += pool.starting();
+  status.target += pool.target();
+  status.started_total += pool.started_total();
+  status.failed_total += pool.failed_total();
+  status.cpu_us_total += pool.cpu_us_total();
+  status.memory_peak_bytes = std::max(status.memory_peak_bytes, pool.memory_peak_bytes());
 }
 
 std::vector<PoolStatus> Runner::pools() const {
   std::vector<PoolStatus> status;
   for (size_t i = 0; i < pools_.size(); ++i) {
-    const WarmPool& pool = *pools_[i];
-    status.push_back({languages_[i].name, languages_[i].version, pool.ready(), pool.starting(), pool.target(),
-                      pool.started_total(), pool.failed_total(), pool.cpu_us_total(),
-                      pool.memory_peak_bytes()});
+    const Language& language = languages_[i];
+    PoolStatus both{.language = language.name, .version = language.version};
+    add(both, *pools_[i].usual);
+    if (pools_[i].other) add(both, *pools_[i].other);
+    status.push_back(std::move(both));
   }
   return status;
 }

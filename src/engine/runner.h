@@ -10,6 +10,7 @@
 #include "engine/engine.h"
 #include "engine/run_request.h"
 #include "engine/warm_pool.h"
+#include "net/guest_network.h"
 #include "reactor/event.h"
 #include "reactor/reactor.h"
 #include "reactor/task.h"
@@ -23,19 +24,21 @@ struct RunnerOptions {
   int64_t start_timeout_ms = 30'000;
   size_t starting_guests = 4;  ///< of one language at one time, and one more over all languages
   Limits max_limits;
+  /// The most that a request may ask for by itself.
+  net::Policy::Access max_network = net::Policy::Access::none;
 };
 
 /// Numbers of one language's pool at this moment.
 struct PoolStatus {
   std::string language;
   std::string version;
-  size_t ready;
-  size_t starting;
-  size_t target;
-  uint64_t started_total;
-  uint64_t failed_total;
-  uint64_t cpu_us_total;       ///< of guests that have been destroyed
-  uint64_t memory_peak_bytes;  ///< the most that one of them held
+  size_t ready = 0;
+  size_t starting = 0;
+  size_t target = 0;
+  uint64_t started_total = 0;
+  uint64_t failed_total = 0;
+  uint64_t cpu_us_total = 0;       ///< of guests that have been destroyed
+  uint64_t memory_peak_bytes = 0;  ///< the most that one of them held
 };
 
 /// Takes runs from request to report: admission, a guest, execution under a deadline, and the guest's end.
@@ -45,8 +48,9 @@ struct PoolStatus {
 /// `run` returns at `reported`; the guest is destroyed in the background.
 class Runner {
  public:
-  /// All references outlive the runner.
-  Runner(reactor::Reactor& reactor, Engine& engine, AgentRuntime& agents,
+  /// All references outlive the runner, and so does `network`: nullptr where no guest can have one, which is
+  /// where all languages have none and requests may not ask for any.
+  Runner(reactor::Reactor& reactor, Engine& engine, AgentRuntime& agents, net::GuestNetwork* network,
          const std::vector<Language>& languages, RunnerOptions options);
   ~Runner();
 
@@ -76,6 +80,12 @@ class Runner {
 
  private:
   struct Run;
+  /// A guest has a network from its start, or has not: the other kind than its language's guests starts when
+  /// somebody asks for it.
+  struct Pools {
+    std::unique_ptr<WarmPool> usual;
+    std::unique_ptr<WarmPool> other;  ///< none where no guest can have a network
+  };
   [[nodiscard]] Result<> check_ready(size_t language) const;
   reactor::Task<Result<>> admit(Run& run, reactor::CancelToken token);
   void release_place();
@@ -83,6 +93,9 @@ class Runner {
   reactor::Task<Result<RunReport>> explain_lost_agent(const grpc_definitions::ExecuteRequest& request,
                                                       ReadyGuest& guest, Error error);
   reactor::Task<Result<RunReport>> run_admitted(Run& run, reactor::CancelToken token);
+  [[nodiscard]] Pools make_pools(AgentRuntime& agents, size_t index);
+  [[nodiscard]] WarmPool& pool_for(const Run& run) const;
+  reactor::Task<Result<>> prepare_guest(const Run& run, ReadyGuest& guest);
   std::string next_id();
 
   reactor::Reactor& reactor_;
@@ -90,7 +103,8 @@ class Runner {
   const std::vector<Language>& languages_;
   RunnerOptions options_;
   StartSlots slots_;
-  std::vector<std::unique_ptr<WarmPool>> pools_;
+  net::GuestNetwork* network_;
+  std::vector<Pools> pools_;
   std::vector<LanguageState> states_;
   bool started_ = false;
   reactor::Event place_freed_;

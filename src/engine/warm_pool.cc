@@ -13,11 +13,12 @@ static constexpr int64_t kFirstRetryMs = 100;
 static constexpr int64_t kLongestRetryMs = 5000;
 
 WarmPool::WarmPool(reactor::Reactor& reactor, Engine& engine, AgentRuntime& agents, StartSlots& slots,
-                   Options options)
+                   net::GuestNetwork* network, Options options)
     : reactor_(reactor),
       engine_(engine),
       agents_(agents),
       slots_(slots),
+      network_(network),
       options_(std::move(options)),
       changed_(reactor),
       scope_(reactor) {}
@@ -108,9 +109,39 @@ reactor::Task<> WarmPool::start_one() {
   }
 }
 
+reactor::Task<Result<>> WarmPool::create(ReadyGuest& started) {
+  std::optional<net::AttachedGuest> network;
+  if (options_.network) {
+    auto attached = co_await network_->attach(*options_.network, scope_.token());
+    if (!attached) {
+      co_return std::unexpected(
+          std::move(attached).error().with_code(Code::engine_failed).with_context("network"));
+    }
+    started.port = attached->port;
+    started.reaches = *options_.network;
+    network = std::move(*attached);
+  }
+  auto guest = co_await engine_.create_guest(options_.language, std::move(network), scope_.token());
+  if (guest) {
+    started.guest = std::move(*guest);
+    co_return Result<>{};
+  }
+  co_await detach(std::move(started.port));
+  co_return std::unexpected(std::move(guest).error());
+}
+
+/// Once nothing of the guest is left that could send. If something is after all, it is behind a closed port.
+reactor::Task<> WarmPool::detach(std::string port) {
+  if (port.empty()) co_return;
+  const auto detached = co_await network_->detach(std::move(port));
+  if (detached) co_return;
+  log::error("a guest could not be taken off the network",
+             {{"language", options_.name}, {"error", detached.error().message}});
+}
+
 reactor::Task<Result<ReadyGuest>> WarmPool::start_guest() {
   ReadyGuest started;
-  started.guest = CO_TRY(co_await engine_.create_guest(options_.language, scope_.token()));
+  CO_TRY(co_await create(started));
   auto agent = AgentConnection::create(agents_, started.guest->take_agent_socket());
   Result<> ready;
   reactor::Deadline deadline(reactor_, reactor_.now_ns() + options_.start_timeout_ms * 1'000'000,
@@ -156,6 +187,7 @@ void WarmPool::note_failure(const Error& error) {
 reactor::Task<> WarmPool::destroy(ReadyGuest used) {
   used.agent.reset();
   const auto usage = co_await used.guest->destroy();
+  co_await detach(std::move(used.port));
   if (!usage) {
     log::error("a guest could not be destroyed",
                {{"language", options_.name}, {"error", usage.error().message}});

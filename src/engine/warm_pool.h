@@ -2,11 +2,13 @@
 
 #include <deque>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "base/error.h"
 #include "engine/agent_client.h"
 #include "engine/engine.h"
+#include "net/guest_network.h"
 #include "reactor/event.h"
 #include "reactor/reactor.h"
 #include "reactor/scope.h"
@@ -17,6 +19,8 @@ namespace lambdo::engine {
 struct ReadyGuest {
   std::unique_ptr<Guest> guest;
   std::unique_ptr<AgentConnection> agent;
+  std::string port;     ///< net::GuestNetwork's name of a guest with a network; empty: it has none
+  net::Policy reaches;  ///< what it may, with one
 };
 
 /// How many guests may be starting at one time, over all languages: starting is CPU work, and more at once
@@ -35,15 +39,16 @@ struct StartSlots {
 class WarmPool {
  public:
   struct Options {
-    size_t language;           ///< index for Engine::create_guest
-    std::string name;          ///< for logs
-    size_t target;             ///< ready guests to keep; 0: start one when asked
-    int64_t start_timeout_ms;  ///< from the start of a guest to its agent's first word
+    size_t language;                     ///< index for Engine::create_guest
+    std::string name;                    ///< for logs
+    size_t target;                       ///< ready guests to keep; 0: start one when asked
+    int64_t start_timeout_ms;            ///< from the start of a guest to its agent's first word
+    std::optional<net::Policy> network;  ///< guests are attached with it; none: they have no network
   };
 
-  /// All references outlive the pool.
+  /// All references outlive the pool, and `network` does, which is there where options.network is.
   WarmPool(reactor::Reactor& reactor, Engine& engine, AgentRuntime& agents, StartSlots& slots,
-           Options options);
+           net::GuestNetwork* network, Options options);
 
   /// A guest for one run. Errors: why it could not be started; cancelled with the token.
   reactor::Task<Result<ReadyGuest>> acquire(reactor::CancelToken token);
@@ -68,7 +73,9 @@ class WarmPool {
   reactor::Task<> start_one();
   [[nodiscard]] bool may_start() const { return slots_.free > 0 && slots_held_ < slots_.per_pool; }
   reactor::Task<Result<ReadyGuest>> start_guest();
+  reactor::Task<Result<>> create(ReadyGuest& started);
   reactor::Task<> destroy(ReadyGuest used);
+  reactor::Task<> detach(std::string port);
   void note_failure(const Error& error);
   void drop_dead();
   void forget_untold_failures();
@@ -77,6 +84,7 @@ class WarmPool {
   Engine& engine_;
   AgentRuntime& agents_;
   StartSlots& slots_;
+  net::GuestNetwork* network_;
   Options options_;
   std::deque<ReadyGuest> ready_;
   std::deque<Error> failures_;  // for those who wait: each failed start is told to one

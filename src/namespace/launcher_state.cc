@@ -16,7 +16,7 @@ namespace lambdo::namespaces {
 
 namespace {
 
-constexpr size_t kMaxSpecs = 256;
+constexpr size_t kMaxSpecs = 512;
 constexpr size_t kMaxOutputBytes = 1024;
 
 /// What a sandbox wrote, up to a limit and with nothing that would confuse a terminal or a log.

@@ -22,7 +22,7 @@ struct Running {
   std::unique_ptr<reactor::Reactor> reactor = reactor::Reactor::create().value();
   ScriptedEngine engine{{ScriptedEngine::Guests::answer, ScriptedEngine::Guests::answer}};
   AgentRuntime agents{*reactor};
-  Runner runner{*reactor, engine, agents, languages, {}};
+  Runner runner{*reactor, engine, agents, nullptr, languages, {}};
 };
 
 static reactor::Task<Error> refusal(Runner& runner) {

@@ -65,8 +65,8 @@ reactor::Task<Result<>> ScriptedEngine::prepare(size_t, const Language&) {
   co_return Result<>{};
 }
 
-reactor::Task<Result<std::unique_ptr<Guest>>> ScriptedEngine::create_guest(size_t language,
-                                                                           reactor::CancelToken /*token*/) {
+reactor::Task<Result<std::unique_ptr<Guest>>> ScriptedEngine::create_guest(
+    size_t language, std::optional<net::AttachedGuest> /*network*/, reactor::CancelToken /*token*/) {
   ++created[language];
   most_alive[language] = std::max(most_alive[language], ++alive[language]);
   auto [host_end, guest_end] = sys::socketpair(SOCK_STREAM).value();

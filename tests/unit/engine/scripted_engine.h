@@ -34,6 +34,7 @@ class ScriptedEngine final : public Engine {
   [[nodiscard]] std::vector<std::string> warnings() const override { return {}; }
   reactor::Task<Result<>> prepare(size_t index, const Language& language) override;
   reactor::Task<Result<std::unique_ptr<Guest>>> create_guest(size_t language,
+                                                             std::optional<net::AttachedGuest> network,
                                                              reactor::CancelToken token) override;
   reactor::Task<Result<std::string>> failure(reactor::CancelToken token) override;
   reactor::Task<> stop() override;

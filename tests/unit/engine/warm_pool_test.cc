@@ -24,8 +24,9 @@ struct Pools {
   explicit Pools(std::vector<Guests> script, int64_t start_timeout_ms = kLongMs)
       : engine(std::move(script)), agents(*reactor), slots(*reactor, kStarting) {
     for (size_t i = 0; i < engine.script.size(); ++i) {
-      pools.push_back(std::make_unique<WarmPool>(
-          *reactor, engine, agents, slots, WarmPool::Options{i, std::to_string(i), 0, start_timeout_ms}));
+      pools.push_back(
+          std::make_unique<WarmPool>(*reactor, engine, agents, slots, nullptr,
+                                     WarmPool::Options{i, std::to_string(i), 0, start_timeout_ms, {}}));
     }
   }
 

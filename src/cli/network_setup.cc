@@ -1,0 +1,60 @@
+#include "cli/network_setup.h"
+
+#include <algorithm>
+#include <ranges>
+
+#include "base/syscalls.h"
+
+namespace lambdo::cli {
+
+bool gives_network(const Config& config) {
+  constexpr auto kNone = net::Policy::Access::none;
+  return config.network.requests != kNone ||
+         std::ranges::any_of(config.languages, [](const engine::Language& language) {
+           return language.network.access != kNone;
+         });
+}
+
+std::vector<net::Ipv4Address> reachable_resolvers(std::string_view resolv_conf) {
+  constexpr size_t kMostUsed = 3;  // MAXNS of resolv.h
+  constexpr std::string_view kKeyword = "nameserver";
+  constexpr uint32_t kLoopback = 127;
+  std::vector<net::Ipv4Address> resolvers;
+  for (const auto part : std::views::split(resolv_conf, '\n')) {
+    std::string_view line(part.begin(), part.end());
+    if (!line.starts_with(kKeyword)) continue;
+    line.remove_prefix(kKeyword.size());
+    const size_t first = line.find_first_not_of(" \t");
+    if (first == 0 || first == std::string_view::npos) continue;
+    line.remove_prefix(first);
+    const auto address = net::Ipv4Address::parse(line.substr(0, line.find_first_of(" \t")));
+    if (address && address->value >> 24 != kLoopback && resolvers.size() < kMostUsed) {
+      resolvers.push_back(*address);
+    }
+  }
+  return resolvers;
+}
+
+std::vector<net::Ipv4Address> guest_resolvers(const Config& config) {
+  if (config.network.resolvers) return *config.network.resolvers;
+  return reachable_resolvers(sys::read_file("/etc/resolv.conf").value_or(""));
+}
+
+Result<net::HostNetworkSettings> network_settings(const Config& config, net::PortKind kind,
+                                                  std::optional<uint16_t> agent_port) {
+  constexpr long long kNsPerMs = 1'000'000;
+  net::HostNetworkSettings settings;
+  settings.state_dir = config.state_dir;
+  settings.bridge = config.api.bridge;
+  settings.address = TRY(net::Ipv4Subnet::parse(config.api.bridge_address));
+  settings.agent_port = agent_port;
+  settings.resolvers = guest_resolvers(config);
+  settings.denied = config.network.denied;
+  settings.limits = config.network.limits;
+  settings.kind = kind;
+  settings.quarantine_ns = static_cast<long long>(config.network.quarantine_ms) * kNsPerMs;
+  settings.egress = gives_network(config);
+  return settings;
+}
+
+}  // namespace lambdo::cli

@@ -1,0 +1,29 @@
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/error.h"
+#include "cli/config.h"
+#include "net/addresses.h"
+#include "net/host_network.h"
+
+namespace lambdo::cli {
+
+/// Whether guests may have a network: a language has one, or requests may ask for it.
+bool gives_network(const Config& config);
+
+/// Those of resolv.conf(5) that a guest can reach: IPv4, not loopback.
+std::vector<net::Ipv4Address> reachable_resolvers(std::string_view resolv_conf);
+
+/// The configured resolvers, or the host's.
+std::vector<net::Ipv4Address> guest_resolvers(const Config& config);
+
+/// What the network helper is started with. `agent_port` is what guests reach at the bridge's address by TCP,
+/// where agents register that way.
+Result<net::HostNetworkSettings> network_settings(const Config& config, net::PortKind kind,
+                                                  std::optional<uint16_t> agent_port);
+
+}  // namespace lambdo::cli

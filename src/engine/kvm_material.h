@@ -26,11 +26,15 @@ struct KvmFiles {
   std::string kernel_path;       ///< vmlinux or bzImage
   std::string modules_path;      ///< lib/modules/VERSION of a modular kernel; empty: all is built in
   std::string kernel_arguments;  ///< appended to the command line; may be empty
+  bool networks = false;         ///< guests may have a network
 };
 
 /// What the microVMs of one language are started from.
 struct KvmLanguage {
   std::shared_ptr<const kvm::BootArchive> archive;
+  /// The same for guests with a network; null where there are none.
+  std::shared_ptr<const kvm::BootArchive> networked_archive;
+  bool has_own_init = false;  ///< as Language says
   uint64_t ram_bytes = 0;
   uint32_t vcpu_count = 1;
   uint64_t max_memory_mb = 0;  ///< the largest memory limit that a run in it can have
@@ -40,6 +44,8 @@ struct KvmLanguage {
 struct KvmSharedFiles {
   std::string agent;
   std::vector<kvm::KernelModule> modules;
+  /// For guests with a network; nullopt where there are none.
+  std::optional<std::vector<kvm::KernelModule>> network_modules;
 };
 
 /// Read once, shared by all guests.

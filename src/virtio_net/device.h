@@ -43,7 +43,7 @@ struct NetOptions {
 /// are also read by calls that never wait, which costs as much and holds no buffer. What one side cannot take
 /// stays on the other side: in the guest's queue, or in the TAP's, which drops what is too much. What the
 /// kernel is given in front of a frame is made here of what was checked, in memory that the guest cannot
-/// change. docs/decisions/0013-network-device.md argues it.
+/// change. docs/decisions/0014-network-device.md argues it.
 class Net final : public virtio::Device, private Waiting {
  public:
   static constexpr uint16_t kRxQueue = 0;

@@ -1,0 +1,247 @@
+"""Guests with a network, on a machine of their own: the server's network namespace, and the world in another one."""
+import ctypes
+import hashlib
+import json
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+import threading
+import urllib.request
+
+import pytest
+
+import configs
+from server import run_body, wait_until
+
+CLONE_NEWNET = 0x40000000
+LIBC = ctypes.CDLL(None, use_errno=True)
+WORLD = "5.5.5.2"
+DENIED = "6.6.6.2"
+METADATA = "169.254.169.254"
+WORLD_IPV6 = "2001:db8::2"
+RESOLVER = "5.5.5.53"
+
+# What a program says about the network that it sees. Its arguments are addresses with ports to connect to.
+PROBE = """
+import json, socket, sys, urllib.request
+
+def connects(target):
+    host, port = target.rsplit("-", 1)
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        probe.settimeout(1)
+        try:
+            probe.connect((host, int(port)))
+            return True
+        except OSError:
+            return False
+
+def fetch(url):
+    try:
+        with urllib.request.urlopen(url, timeout=2) as answer:
+            return answer.read().decode()
+    except OSError:
+        return None
+
+def raw():
+    try:
+        socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP)
+        return True
+    except OSError:
+        return False
+
+def address():
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("5.5.5.2", 9))
+            return probe.getsockname()[0]
+        except OSError:
+            return None
+
+targets = sys.argv[1:]
+print(json.dumps({
+    "page": fetch("http://5.5.5.2:8000/"),
+    "interfaces": sorted(name for _, name in socket.if_nameindex()),
+    "connects": [target for target in targets if connects(target)],
+    "raw": raw(),
+    "address": address(),
+    "resolv.conf": open("/etc/resolv.conf").read() if "eth0" in dict(map(reversed, socket.if_nameindex())) else None,
+    "self": socket.gethostbyname(socket.gethostname()) if "eth0" in dict(map(reversed, socket.if_nameindex())) else None,
+}))
+"""
+
+POLICY = {"access": "egress", "allowed": [{"to": "0.0.0.0/0", "protocol": "tcp", "ports": "8000-8001"}, "6.6.6.0/24",
+                                          "169.254.0.0/16"], "denied": ["6.6.6.0/24"]}
+
+
+def ip(*words, of=None):
+    command = ["nsenter", "-t", str(of), "-n", "ip", *words] if of else ["ip", *words]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+
+def enter(fd):
+    assert LIBC.setns(fd, CLONE_NEWNET) == 0, os.strerror(ctypes.get_errno())
+
+
+def make_wire(world):
+    ip("link", "set", "lo", "up")
+    ip("link", "add", "uplink", "type", "veth", "peer", "name", "world", "netns", str(world))
+    for of, name, addresses in ((None, "uplink", ("5.5.5.1/24", "2001:db8::1/64")),
+                                (world, "world", ("5.5.5.2/24", "2001:db8::2/64", f"{DENIED}/24", f"{METADATA}/16"))):
+        for address in addresses:
+            ip("address", "add", address, "dev", name, *(("nodad",) if ":" in address else ()), of=of)
+        ip("link", "set", name, "up", of=of)
+    ip("route", "add", "default", "via", WORLD)
+    for setting in ("ipv4/ip_forward", "ipv6/conf/all/forwarding"):
+        pathlib.Path("/proc/sys/net", setting).write_text("1")
+
+
+@pytest.fixture(scope="module")
+def world():
+    """This thread, and all that it starts, in a network namespace whose uplink leads to the world."""
+    if missing := [name for name in ("ip", "nsenter", "unshare") if not shutil.which(name)]:
+        pytest.skip(f"needs {', '.join(missing)} to make network namespaces")
+    home = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    assert LIBC.unshare(CLONE_NEWNET) == 0, os.strerror(ctypes.get_errno())
+    script = pathlib.Path(__file__).with_name("world.py")
+    process = subprocess.Popen(["unshare", "-n", sys.executable, script, "world"], stdin=subprocess.PIPE,
+                               stdout=subprocess.PIPE, text=True)
+    try:
+        own = os.readlink("/proc/thread-self/ns/net")
+        wait_until(lambda: os.readlink(f"/proc/{process.pid}/ns/net") != own, 10, "the world has no namespace")
+        make_wire(process.pid)
+        process.stdin.write("\n")
+        process.stdin.flush()
+        assert process.stdout.readline() == "ready\n"
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+        enter(home)
+        os.close(home)
+
+
+@pytest.fixture(scope="module")
+def server(world, shared_servers):
+    languages = [configs.language("python", network=POLICY),
+                 configs.language("python", version="closed"),
+                 configs.language("bash")]
+    return shared_servers.start(languages, network={"requests": "egress", "resolvers": [RESOLVER]})
+
+
+def probe(server, *targets, **fields):
+    answer = server.run("python", PROBE, args=list(targets), **fields)
+    assert answer["status"] == 0, answer
+    return json.loads(answer["stdout"])
+
+
+def seen():
+    with urllib.request.urlopen(f"http://{WORLD}:8000/seen", timeout=5) as answer:
+        return answer.read().decode().splitlines()
+
+
+def test_a_page_is_fetched_with_egress_and_not_without(server):
+    answer = probe(server)
+    assert answer["page"] == "a page of the world\n"
+    assert answer["interfaces"] == ["eth0", "lo"]
+    assert answer["resolv.conf"] == f"nameserver {RESOLVER}\n"
+    assert answer["self"] == "127.0.0.1"
+    assert answer["raw"] is False
+    # Less than the language has, and a language that has none: no interface at all.
+    for fields in ({"network": "none"}, {"network": {"access": "none"}}, {"version": "closed"}):
+        answer = probe(server, **fields)
+        assert (answer["page"], answer["interfaces"]) == (None, ["lo"]), fields
+    server.assert_works()
+
+
+def test_a_request_gets_what_the_server_lets_it_ask_for(server):
+    # Only what is asked for, in a language that has none.
+    asked = {"access": "egress", "allowed": [{"to": "5.5.5.0/24", "protocol": "tcp", "ports": 8001}]}
+    answer = probe(server, f"{WORLD}-8000", f"{WORLD}-8001", version="closed", network=asked)
+    assert answer["interfaces"] == ["eth0", "lo"]
+    assert answer["connects"] == [f"{WORLD}-8001"]
+    # Its language's own, with less of it.
+    answer = probe(server, f"{WORLD}-8001", network={"access": "egress", "denied": ["5.5.5.2"]})
+    assert (answer["page"], answer["connects"]) == (None, [])
+    # What its language denies stays denied, and what is somebody's own is out of reach.
+    asked = {"access": "egress", "allowed": ["0.0.0.0/0"]}
+    answer = probe(server, f"{DENIED}-8000", f"{WORLD}-9000", network=asked)
+    assert answer["connects"] == [f"{WORLD}-9000"]
+    for network, status, words in (("full", 403, "network: full is more"), ("open", 400, "network: "),
+                                   ({"access": "egress", "allowed": ["::/0"]}, 400, "network.allowed[0]: "),
+                                   ({"allowed": []}, 400, "network.access: "),
+                                   ({"access": "none", "denied": ["1.2.3.4"]}, 400, "network: denied")):
+        response = server.post_run(run_body("python", "", network=network))
+        assert response.status == status, response
+        assert words in response.json()["error"]["message"], response
+    server.assert_works()
+
+
+def test_what_is_denied_never_leaves_the_host(server):
+    targets = [f"{WORLD}-8001", f"{WORLD}-9000", f"{DENIED}-8000", f"{METADATA}-8000", f"{WORLD_IPV6}-8000",
+               "192.168.10.1-22", f"192.168.10.1-{server.address[1]}", f"5.5.5.1-{server.address[1]}",
+               f"{WORLD}-53"]
+    before = len(seen())
+    answer = probe(server, *targets)
+    assert answer["connects"] == [f"{WORLD}-8001"]
+    arrived = {line for line in seen()[before:] if not line.startswith("ipv6 ff02:")}
+    assert arrived == {f"{WORLD} 6 8000", f"{WORLD} 6 8001"}
+
+
+def test_guests_do_not_reach_each_other(server):
+    listening = "import socket\nserver = socket.create_server(('', 7777))\nserver.settimeout(4)\ntry:\n" \
+                "    server.accept()\n    print('somebody came')\nexcept OSError:\n    print('nobody came')\n"
+    answers = []
+    listener = threading.Thread(target=lambda: answers.append(server.run("python", listening)))
+    listener.start()
+    wait_until(lambda: server.get("/health").json()["running"] == 1, 10, "the listening program does not run")
+    own = probe(server, *(f"192.168.10.{last}-7777" for last in range(2, 5)))
+    listener.join()
+    assert own["connects"] == []
+    assert own["address"].startswith("192.168.10.")
+    assert answers[0]["stdout"] == "nobody came\n"
+
+
+def traces_of(bridge):
+    """The bridge, ports, tables and processes of a server with this bridge."""
+    ports = "l" + hashlib.sha256(bridge.encode()).hexdigest()[:6] + "t"
+    links = [line.split()[1] for line in ip("-o", "link").splitlines()]
+    tables = subprocess.run(["nft", "list", "tables"], check=True, capture_output=True, text=True).stdout
+    return [link for link in links if link.startswith((bridge, ports))], [line for line in tables.splitlines()
+                                                                          if line.endswith(f"lambdo_{bridge}")]
+
+
+def test_nothing_is_left_after_a_stop_and_after_a_kill(world, servers):
+    if not shutil.which("nft"):
+        pytest.skip("needs nft to see the rules")
+    own = servers.prepare([configs.language("python", network="egress")],
+                          api={"bridge": "lambdo1", "bridge_address": "192.168.11.1/24"})
+    own.start()
+    links, tables = traces_of("lambdo1")
+    assert len(links) >= 2
+    assert len(tables) == 3
+    assert probe(own)["page"] == "a page of the world\n"
+    own.kill()
+    own.start()
+    assert probe(own)["page"] == "a page of the world\n"
+    own.stop()
+    wait_until(lambda: traces_of("lambdo1") == ([], []), 5, "something is left of the bridge")
+    own.start()
+    own.kill()
+    wait_until(lambda: traces_of("lambdo1") == ([], []), 5, "something is left of the bridge of a killed server")
+
+
+def test_a_host_that_does_not_forward_says_so(world, servers):
+    setting = pathlib.Path("/proc/sys/net/ipv4/ip_forward")
+    setting.write_text("0")
+    try:
+        own = servers.prepare([configs.language("python", network="egress")], api={"bridge": "lambdo2",
+                              "bridge_address": "192.168.12.1/24"})
+        own.spawn()
+        assert own.wait() != 0
+        assert "sysctl -w net.ipv4.ip_forward=1" in own.log()
+        doctor = subprocess.run([configs.BINARY, "doctor"], capture_output=True, text=True)
+        assert "net.ipv4.ip_forward is 0" in doctor.stdout
+    finally:
+        setting.write_text("1")

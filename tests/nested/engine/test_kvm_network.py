@@ -1,0 +1,167 @@
+"""microVMs with a network: the rules of tests/e2e/test_network.py for guests with a kernel of their own, agents that
+come over TCP, and guests that lie about who they are.
+"""
+import json
+import os
+import shutil
+import socket
+import struct
+import subprocess
+import threading
+
+import pytest
+
+from conftest import NESTED_BUILD, guests, held, language, tiny_language, vmm
+from server import wait_until
+from test_network import (DENIED, METADATA, POLICY, PROBE, RESOLVER, WORLD, WORLD_IPV6, ip, seen, traces_of,
+                          world)  # noqa: F401
+
+ORIGINAL_AGENT = NESTED_BUILD.parent / "original_agent/original_agent"
+# 300 for a long look.
+GUESTS = int(os.environ.get("LAMBDO_NETWORK_GUESTS", "20"))
+LIMITS = {"wall_ms": 120000, "cpu_ms": 120000}
+
+
+def probe(server, *targets, **fields):
+    answer = server.run("python", PROBE, args=list(targets), limits=LIMITS, **fields)
+    assert answer["status"] == 0, answer
+    return json.loads(answer["stdout"])
+
+
+def test_a_page_is_fetched_with_egress_and_not_without(world, servers):  # noqa: F811
+    serving = servers.start([language("python", network=POLICY), language("python", version="closed")],
+                            network={"requests": "egress", "resolvers": [RESOLVER]})
+    answer = probe(serving)
+    assert answer["page"] == "a page of the world\n", answer
+    assert answer["interfaces"] == ["eth0", "lo"]
+    assert f"nameserver {RESOLVER}\n" in answer["resolv.conf"]
+    assert answer["raw"] is False
+    for fields in ({"network": "none"}, {"version": "closed"}):
+        answer = probe(serving, **fields)
+        assert (answer["page"], answer["interfaces"]) == (None, ["lo"]), fields
+    targets = [f"{WORLD}-8001", f"{WORLD}-9000", f"{DENIED}-8000", f"{METADATA}-8000", f"{WORLD_IPV6}-8000",
+               "192.168.10.1-22", f"192.168.10.1-{serving.address[1]}", f"5.5.5.1-{serving.address[1]}", f"{WORLD}-53"]
+    before = len(seen())
+    assert probe(serving, *targets)["connects"] == [f"{WORLD}-8001"]
+    arrived = {line for line in seen()[before:] if not line.startswith("ipv6 ff02:")}
+    assert arrived == {f"{WORLD} 6 8000", f"{WORLD} 6 8001"}
+    serving.stop()
+    wait_until(lambda: traces_of("lambdo0") == ([], []), 10, "something is left of the bridge")
+
+
+def test_guests_do_not_reach_each_other(world, servers):  # noqa: F811
+    serving = servers.start([language("python", network=POLICY)])
+    listening = "import socket\nserver = socket.create_server(('', 7777))\nserver.settimeout(40)\ntry:\n" \
+                "    server.accept()\n    print('somebody came')\nexcept OSError:\n    print('nobody came')\n"
+    answers = []
+    listener = threading.Thread(target=lambda: answers.append(serving.run("python", listening, limits=LIMITS)))
+    listener.start()
+    wait_until(lambda: serving.get("/health").json()["running"] == 1, 120, "the listening program does not run")
+    own = probe(serving, *(f"192.168.10.{last}-7777" for last in range(2, 6)))
+    listener.join()
+    assert own["connects"] == []
+    assert answers[0]["stdout"] == "nobody came\n"
+
+
+def original_layout(folder, programs, init):
+    """An archive as the original's image tool writes it: /init, /agent and /config.yaml in a root of a shell."""
+    root = folder / "root"
+    for name in ("bin", "proc", "dev", "tmp"):
+        (root / name).mkdir(parents=True)
+    shutil.copy(shutil.which("busybox"), root / "bin/busybox")
+    for name in ("sh", "cat", "echo", "mount", "ip"):
+        (root / "bin" / name).symlink_to("busybox")
+    for name, program in programs.items():
+        shutil.copy(program, root / name)
+    (root / "init").write_text(init)
+    (root / "init").chmod(0o755)
+    (root / "config.yaml").write_text("apiVersion: lambdo.io/v1alpha1\nkind: AgentConfig\n")
+    archive = folder / "original.cpio"
+    subprocess.run(f"find . -mindepth 1 -print0 | cpio --null --create --format=newc --quiet >{archive}", shell=True,
+                   cwd=root, check=True)
+    return archive
+
+
+def own_init(archive, **changes):
+    return {"name": "original", "initramfs": str(archive), "warm": 0,
+            "steps": [{"command": "sh {{filename}} {{args}}"}], **changes}
+
+
+def test_an_original_agent_registers_over_tcp_and_answers(world, servers, tmp_path):  # noqa: F811
+    archive = original_layout(tmp_path, {"agent": ORIGINAL_AGENT}, "#!/bin/sh\nmount -t proc proc /proc\nexec /agent\n")
+    serving = servers.start([own_init(archive), language("bash")], agent={"transport": "tcp"})
+    for number in range(3):
+        answer = serving.run("original", f"echo $1 {number}; cat; ip -o -4 address show eth0; exit 3", args=["said"],
+                             input="to it\n", limits=LIMITS)
+        assert answer["status"] == 3, answer
+        lines = answer["stdout"].splitlines()
+        assert lines[:2] == [f"said {number}", "to it"], answer
+        assert "192.168.10." in lines[2], answer
+    wait_until(lambda: not guests(serving.pid), 20, "guests of finished runs are still there")
+
+
+class Ear:
+    """Counts frames that come to an interface, by what `describe` makes of them."""
+
+    def __init__(self, interface, describe):
+        self.socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))
+        self.socket.bind((interface, 0))
+        self.heard = []
+        self.describe = describe
+        self.thread = threading.Thread(target=self.listen, daemon=True)
+        self.thread.start()
+
+    def listen(self):
+        try:
+            while True:
+                frame, (_, _, direction, *_) = self.socket.recvfrom(65536)
+                if direction != 4 and (text := self.describe(frame)):
+                    self.heard.append(text)
+        except OSError:
+            pass
+
+
+def describe_lie(frame):
+    """The mark that the liar puts into everything it sends: its last byte but for padding."""
+    mark = frame.find(b"lie:")
+    return frame[mark + 4:mark + 5].decode() if mark >= 0 else None
+
+
+def test_lies_about_addresses_reach_nobody(world, servers, tmp_path):  # noqa: F811
+    archive = original_layout(tmp_path, {"liar": NESTED_BUILD / "engine/liar"},
+                              "#!/bin/sh\nmount -t proc proc /proc\nexec /liar\n")
+    serving = servers.start([own_init(archive, network={"access": "full"}), language("python", network=POLICY)],
+                            agent={"transport": "tcp"}, vmm=vmm(boot_timeout_ms=40000))
+    ear = Ear("lambdo0", describe_lie)
+    response = serving.post_run({"language": "original", "code": [{"filename": "a", "content": ""}]}, 120)
+    assert response.json()["error"]["code"] == "guest_boot_timeout", response
+    console = serving.log()
+    assert "liar: sent 6 kinds" in console, console[-4000:]
+    # T is the truth, which shows that the ear hears; the rest are foreign MAC, IP, ARP, IPv6 and a VLAN tag.
+    assert set(ear.heard) == {"T"}, ear.heard
+    assert "192.168.10.200" not in ip("neighbour", "show"), "a guest taught the host an address"
+    ear.socket.close()
+
+
+def test_guests_with_networks_one_after_another_leave_nothing(world, servers, tmp_path):  # noqa: F811
+    serving = servers.start([tiny_language(tmp_path, warm=2, network="egress")], runner={"max_running": 2})
+    serving.wait_warm()
+
+    def state():
+        links = sorted(line.split()[1] for line in ip("-o", "link").splitlines())
+        return (held(serving), len(links), ip("neighbour", "show", "dev", "lambdo0").count("\n"), ip("route"))
+
+    for number in range(4):
+        assert serving.run("bash", f"echo {number}")["stdout"] == f"{number}\n"
+    serving.wait_warm()
+    wait_until(lambda: guests(serving.pid) == 2, 20, "guests of finished runs are still there")
+    before = state()
+    addresses = []
+    for number in range(GUESTS):
+        answer = serving.run("bash", "cat /sys/class/net/eth0/address; cat /proc/net/fib_trie")
+        assert answer["status"] == 0, answer
+        addresses.append(answer["stdout"].splitlines()[0])
+    assert len(set(addresses)) == len(addresses), "an Ethernet address came twice"
+    serving.wait_warm()
+    wait_until(lambda: guests(serving.pid) == 2, 20, "guests of finished runs are still there")
+    wait_until(lambda: state() == before, 60, f"{state()} instead of {before}")

@@ -37,6 +37,14 @@ Metrics::Metrics()
                          "Processor time of the guests that have been destroyed, by language")),
       guest_memory_(gauge(registry_, "lambdo_guest_memory_peak_bytes",
                           "The most memory that one guest held since the start, by language")),
+      network_packets_(counter(registry_, "lambdo_guest_network_packets_total",
+                               "IPv4 packets of the guests that have been destroyed, by language and "
+                               "direction: sent (refused ones too), received")),
+      network_bytes_(counter(registry_, "lambdo_guest_network_bytes_total",
+                             "Bytes of these packets, by language and direction: sent, received")),
+      network_dropped_(counter(registry_, "lambdo_guest_network_dropped_packets_total",
+                               "Packets of these guests that went nowhere, by language and reason: spoofed "
+                               "(not the guest's to send), refused (by policy or host)")),
       connections_(gauge(registry_, "lambdo_http_connections", "Connections that are open now")),
       buffered_(gauge(registry_, "lambdo_http_buffered_bytes",
                       "Bodies of requests and large responses that are held now")),
@@ -70,6 +78,21 @@ static void advance(prometheus::Counter& counter, double total) {
   counter.Increment(total - counter.Value());
 }
 
+void Metrics::update_traffic(const prometheus::Labels& labels, const net::TrafficCounters& traffic) {
+  const auto set = [&](prometheus::Family<prometheus::Counter>& family, const char* name, const char* value,
+                       uint64_t count) {
+    prometheus::Labels more = labels;
+    more.emplace(name, value);
+    advance(family.Add(more), static_cast<double>(count));
+  };
+  set(network_packets_, "direction", "sent", traffic.sent_packets);
+  set(network_packets_, "direction", "received", traffic.received_packets);
+  set(network_bytes_, "direction", "sent", traffic.sent_bytes);
+  set(network_bytes_, "direction", "received", traffic.received_bytes);
+  set(network_dropped_, "reason", "spoofed", traffic.spoofed_packets);
+  set(network_dropped_, "reason", "refused", traffic.refused_packets);
+}
+
 void Metrics::update_pools(const engine::Runner& runner) {
   for (const engine::PoolStatus& pool : runner.pools()) {
     const prometheus::Labels labels = {{"language", pool.language}, {"version", pool.version}};
@@ -83,6 +106,7 @@ void Metrics::update_pools(const engine::Runner& runner) {
     set("target", pool.target);
     advance(guest_cpu_.Add(labels), static_cast<double>(pool.cpu_us_total) / 1e6);
     guest_memory_.Add(labels).Set(static_cast<double>(pool.memory_peak_bytes));
+    update_traffic(labels, pool.traffic);
   }
   runner_.Add({{"state", "running"}}).Set(static_cast<double>(runner.running()));
   runner_.Add({{"state", "queued"}}).Set(static_cast<double>(runner.queued()));

@@ -30,6 +30,7 @@ class Metrics {
 
  private:
   void observe(const char* phase, const std::string& language, int64_t us);
+  void update_traffic(const prometheus::Labels& labels, const net::TrafficCounters& traffic);
   void update_pools(const engine::Runner& runner);
   void update_reactor(const reactor::Reactor& reactor);
   void update_server(const http::ServerStatistics& server);
@@ -44,6 +45,9 @@ class Metrics {
   prometheus::Family<prometheus::Counter>& turns_;
   prometheus::Family<prometheus::Counter>& guest_cpu_;
   prometheus::Family<prometheus::Gauge>& guest_memory_;
+  prometheus::Family<prometheus::Counter>& network_packets_;
+  prometheus::Family<prometheus::Counter>& network_bytes_;
+  prometheus::Family<prometheus::Counter>& network_dropped_;
   prometheus::Family<prometheus::Gauge>& connections_;
   prometheus::Family<prometheus::Gauge>& buffered_;
   prometheus::Family<prometheus::Counter>& accepted_;

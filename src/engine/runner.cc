@@ -309,6 +309,7 @@ static void add(PoolStatus& status, const WarmPool& pool) {
   status.started_total += pool.started_total();
   status.failed_total += pool.failed_total();
   status.cpu_us_total += pool.cpu_us_total();
+  status.traffic += pool.traffic_total();
   status.memory_peak_bytes = std::max(status.memory_peak_bytes, pool.memory_peak_bytes());
 }
 

@@ -39,6 +39,7 @@ struct PoolStatus {
   uint64_t failed_total = 0;
   uint64_t cpu_us_total = 0;       ///< of guests that have been destroyed
   uint64_t memory_peak_bytes = 0;  ///< the most that one of them held
+  net::TrafficCounters traffic;    ///< of those with a network
 };
 
 /// Takes runs from request to report: admission, a guest, execution under a deadline, and the guest's end.

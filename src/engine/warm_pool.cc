@@ -133,6 +133,7 @@ reactor::Task<Result<>> WarmPool::create(ReadyGuest& started) {
 /// Once nothing of the guest is left that could send. If something is after all, it is behind a closed port.
 reactor::Task<> WarmPool::detach(std::string port) {
   if (port.empty()) co_return;
+  if (const auto traffic = co_await network_->counters(port)) traffic_total_ += *traffic;
   const auto detached = co_await network_->detach(std::move(port));
   if (detached) co_return;
   log::error("a guest could not be taken off the network",

@@ -66,6 +66,8 @@ class WarmPool {
   [[nodiscard]] uint64_t failed_total() const { return failed_total_; }
   /// Processor time of all guests that have been destroyed.
   [[nodiscard]] uint64_t cpu_us_total() const { return cpu_us_total_; }
+  /// What all guests with a network that have been destroyed sent and got.
+  [[nodiscard]] const net::TrafficCounters& traffic_total() const { return traffic_total_; }
   /// The most that any of them held.
   [[nodiscard]] uint64_t memory_peak_bytes() const { return memory_peak_bytes_; }
 
@@ -98,6 +100,7 @@ class WarmPool {
   uint64_t failed_total_ = 0;
   uint64_t cpu_us_total_ = 0;
   uint64_t memory_peak_bytes_ = 0;
+  net::TrafficCounters traffic_total_;
   bool stopping_ = false;
   reactor::Scope scope_;
 };

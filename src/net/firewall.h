@@ -20,6 +20,16 @@ struct TrafficCounters {
   uint64_t received_bytes = 0;
   uint64_t spoofed_packets = 0;  ///< frames that were not the guest's to send
   uint64_t refused_packets = 0;  ///< the policy's or the host's no
+
+  TrafficCounters& operator+=(const TrafficCounters& other) {
+    sent_packets += other.sent_packets;
+    sent_bytes += other.sent_bytes;
+    received_packets += other.received_packets;
+    received_bytes += other.received_bytes;
+    spoofed_packets += other.spoofed_packets;
+    refused_packets += other.refused_packets;
+    return *this;
+  }
 };
 
 /// The rules for the guests of one bridge: three tables of our own, in nftables. Nobody else's rules are

@@ -14,6 +14,7 @@ import pytest
 
 import configs
 from server import run_body, wait_until
+from test_metrics import read_metrics, value
 
 CLONE_NEWNET = 0x40000000
 LIBC = ctypes.CDLL(None, use_errno=True)
@@ -187,6 +188,12 @@ def test_what_is_denied_never_leaves_the_host(server):
     assert answer["connects"] == [f"{WORLD}-8001"]
     arrived = {line for line in seen()[before:] if not line.startswith("ipv6 ff02:")}
     assert arrived == {f"{WORLD} 6 8000", f"{WORLD} 6 8001"}
+
+    def counted(name, **labels):
+        return value(read_metrics(server), f"lambdo_guest_network_{name}_total", language="python",
+                     version="3.11", **labels)
+    wait_until(lambda: counted("dropped_packets", reason="refused") >= 5, 10, "refused packets are not counted")
+    assert counted("bytes", direction="sent") > 0 and counted("packets", direction="received") > 0
 
 
 def test_guests_do_not_reach_each_other(server):

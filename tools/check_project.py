@@ -14,7 +14,7 @@ DIRECT_INCLUDES = {
     "http": ["reactor"],
     "virtio": ["base"],
     "vsock": ["reactor", "virtio"],
-    "net": ["base"],
+    "net": ["reactor"],
     "kvm": ["reactor", "virtio"],
     "registry": ["http"],
     "image": ["registry"],

@@ -87,8 +87,8 @@ Result<std::unique_ptr<Front>> Front::create(const Plan& plan) {
   set_up_front(plan.scope, plan.user);
   std::unique_ptr<Front> front(new Front(std::move(workspace), std::move(input), TRY(EventLoop::create())));
   front->supervisor_ = TRY(Supervisor::create(front->loop_, std::move(front_end), executor, plan.scope));
-  front->service_ =
-      std::make_unique<Service>(ServiceParts{front->workspace_, *front->supervisor_, front->input_.get()});
+  front->service_ = std::make_unique<Service>(ServiceParts{
+      front->workspace_, *front->supervisor_, front->input_.get(), plan.scope == Scope::machine});
   return front;
 }
 

@@ -10,6 +10,8 @@
 
 #include "agent/front.h"
 #include "agent/guest_setup.h"
+#include "agent/hand_over.h"
+#include "agent/name_files.h"
 #include "agent/options.h"
 #include "agent/registration.h"
 #include "agent/rpc_server.h"
@@ -70,15 +72,13 @@ static Result<> limit_descriptors() {
 static Result<> set_up_machine(const std::string& folder, const Options& options) {
   TRY(mount_all(guest_mounts(options.workspace, options.disk_mb, options.user)));
   TRY(prepare_descriptors("/dev/console"));
-  if (!sys::exists(folder + "/complete")) {
-    return fail(Code::invalid_argument,
-                "the image's archive is damaged: the kernel could not unpack all of it, see its messages");
-  }
+  TRY(check_complete(folder));
   TRY(load_modules(folder));
   TRY(name_machine(options.hostname));
   TRY(sys::raise_loopback());
   TRY(limit_descriptors());
   TRY(set_environment(options.environment));
+  prepare_name_files({});
   // It holds the token.
   TRY(remove_folder(folder));
   return make_root_read_only();
@@ -92,6 +92,7 @@ static std::string token_of(const std::string& folder) {
 static Result<> serve(const std::string& folder) {
   const std::string config = TRY(sys::read_file(folder + "/config"));
   const Options options = TRY(parse_options_file(config));
+  if (!options.hand_over.empty()) return hand_over(folder, options);
   TRY(set_up_machine(folder, options));
   const auto front =
       TRY(Front::create({.workspace = options.workspace, .scope = Scope::machine, .user = options.user}));

@@ -58,6 +58,12 @@ Result<> make_root_read_only() {
   return {};
 }
 
+Result<> check_complete(const std::string& folder) {
+  if (sys::exists(folder + "/complete")) return {};
+  return fail(Code::invalid_argument,
+              "the image's archive is damaged: the kernel could not unpack all of it, see its messages");
+}
+
 static Result<> load_module(const std::string& path) {
   const Fd file = TRY(sys::open(path, O_RDONLY));
   if (::syscall(SYS_finit_module, file.get(), "", 0) < 0 && errno != EEXIST) return fail_errno(path);

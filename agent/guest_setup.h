@@ -26,6 +26,9 @@ Result<> mount_all(const std::vector<MountPoint>& mounts);
 /// Makes "/" read-only from here on, as far as it is a mount of its own.
 Result<> make_root_read_only();
 
+/// Whether the kernel unpacked all of the image: the mark behind it is there.
+Result<> check_complete(const std::string& folder);
+
 /// Loads `folder`/modules/NAME.ko for each NAME in `folder`/modules.list, in that order. A module that is
 /// there already is fine.
 Result<> load_modules(const std::string& folder);

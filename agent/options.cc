@@ -28,7 +28,10 @@ const char* const kUsage =
     "  --hostname NAME     the machine's name (default lambdo)\n"
     "  --disk-mb N         size of the workspace and of each temporary folder, in MiB (default 64)\n"
     "  --user UID:GID      who the steps run as (default 1000:1000)\n"
-    "  --environment N=V   a variable of the steps; may be given several times\n";
+    "  --environment N=V   a variable of the steps; may be given several times\n"
+    "  --hand-over PATH    load the modules and set up the network of the kernel's `ip=`, then become this "
+    "program\n"
+    "  --ip VALUE          with it: a network instead of the kernel's `ip=`, written the same way\n";
 
 static Result<uint64_t> number(std::string_view flag, std::string_view value, uint64_t min, uint64_t max,
                                std::string_view what) {
@@ -76,6 +79,13 @@ static Result<> set_option(Options& options, std::string_view flag, std::string_
     options.disk_mb = TRY(number(flag, value, 1, kMaxDiskMb, "a number of MiB"));
   } else if (flag == "--user") {
     options.user = TRY(step_user(flag, value));
+  } else if (flag == "--hand-over") {
+    if (!value.starts_with('/')) {
+      return fail(Code::invalid_argument, "--hand-over must be an absolute path, not " + std::string(value));
+    }
+    options.hand_over = value;
+  } else if (flag == "--ip") {
+    options.ip = value;
   } else if (flag == "--environment") {
     if (value.find('=') == 0 || value.find('=') == std::string_view::npos) {
       return fail(Code::invalid_argument, "--environment must be NAME=value, not " + std::string(value));

@@ -24,6 +24,8 @@ struct Options {
   std::string hostname = "lambdo";
   uint64_t disk_mb = 64;                 ///< of the workspace and of each temporary folder
   StepUser user;                         ///< of the steps
+  std::string hand_over;                 ///< the image's own init, to become instead of serving; empty: none
+  std::string ip;                        ///< then, instead of what the kernel's command line says
   std::vector<std::string> environment;  ///< NAME=value, of the steps
 };
 

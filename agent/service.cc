@@ -17,6 +17,7 @@ void Service::on_call(RpcServer& server, int32_t call, std::string_view method, 
   if (method == "/grpc_definitions.LambdoAgentService/Execute") {
     return execute(server, call, std::move(request));
   }
+  if (method == "/grpc_definitions.LambdoAgentService/Configure") return configure(server, call, request);
   if (method == "/grpc_definitions.LambdoAgentService/PowerOff") {
     power_off_asked_ = true;
     server.finish(call, frame_message(rpc::Empty()));
@@ -30,6 +31,20 @@ void Service::status(RpcServer& server, int32_t call) {
   message.set_id(run_id_);
   message.set_code(rpc::READY);
   server.finish(call, frame_message(message));
+}
+
+void Service::configure(RpcServer& server, int32_t call, const std::string& request) {
+  if (!parts_.owns_machine) {
+    return server.finish(call,
+                         {RpcCode::failed_precondition, "this guest's network is not its agent's to set"});
+  }
+  rpc::ConfigureRequest parsed;
+  if (!parsed.ParseFromString(request)) {
+    return server.finish(call, {RpcCode::internal, "the request is no ConfigureRequest"});
+  }
+  const Result<> applied = configurator_.apply(parsed);
+  if (!applied) return server.finish(call, to_status(applied.error()));
+  server.finish(call, frame_message(rpc::Empty()));
 }
 
 void Service::execute(RpcServer& server, int32_t call, std::string request) {

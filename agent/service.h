@@ -4,6 +4,7 @@
 #include <string_view>
 #include <vector>
 
+#include "agent/configurator.h"
 #include "agent/rpc_server.h"
 #include "agent/supervisor.h"
 #include "agent/workspace.h"
@@ -18,7 +19,8 @@ namespace lambdo::agent {
 struct ServiceParts {
   const Workspace& workspace;
   Supervisor& supervisor;
-  int input;  ///< descriptor of create_input()
+  int input;                  ///< descriptor of create_input()
+  bool owns_machine = false;  ///< whether the guest's name and network are the agent's to set
 };
 
 /// LambdoAgentService, on any number of connections: Execute runs once.
@@ -37,10 +39,12 @@ class Service final : public RpcHandler {
  private:
   void status(RpcServer& server, int32_t call);
   void execute(RpcServer& server, int32_t call, std::string request);
+  void configure(RpcServer& server, int32_t call, const std::string& request);
   Result<> start(grpc_definitions::ExecuteRequest request);
   void finish(const grpc_definitions::ExecuteRequest& request, Result<std::vector<StepReport>> reports);
 
   ServiceParts parts_;
+  Configurator configurator_;
   std::string run_id_;
   bool used_ = false;
   bool power_off_asked_ = false;

@@ -66,6 +66,10 @@ Result<std::optional<size_t>> receive_now(int socket, std::span<const iovec> par
                    "recvmsg");
 }
 
+Result<std::optional<size_t>> read_now(int fd, std::span<const iovec> parts) {
+  return count_now(retry([&] { return ::readv(fd, parts.data(), static_cast<int>(parts.size())); }), "readv");
+}
+
 Result<Fd> eventfd(unsigned initial, int flags) {
   return owned(::eventfd(initial, flags | EFD_CLOEXEC), "eventfd");
 }

@@ -29,6 +29,9 @@ Result<std::pair<Fd, Fd>> socketpair(int type);
 /// IOV_MAX parts. Without SIGPIPE; receiving 0 is the end of the stream.
 Result<std::optional<size_t>> send_now(int socket, std::span<const iovec> parts);
 Result<std::optional<size_t>> receive_now(int socket, std::span<const iovec> parts);
+/// readv(2) on a descriptor with O_NONBLOCK: how many bytes came, or nullopt where there is nothing now. At
+/// most IOV_MAX parts.
+Result<std::optional<size_t>> read_now(int fd, std::span<const iovec> parts);
 Result<Fd> eventfd(unsigned initial, int flags = 0);
 /// memfd_create(2) with MFD_CLOEXEC.
 Result<Fd> memfd(const char* name, unsigned flags = 0);

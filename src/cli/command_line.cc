@@ -2,10 +2,13 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
-#include <sstream>
+#include <memory>
 #include <utility>
 
 #include "cli/command_line_image.h"
+#include "cli/config_languages.h"
+#include "cli/config_values.h"
+#include "cli/usage.h"
 
 namespace lambdo::cli {
 
@@ -68,7 +71,8 @@ CLI::App* add_serve(CLI::App& app, Parsed& parsed) {
   serve
       ->add_option("-p,--port", parsed.serve.port,
                    "HTTP port, instead of the file's api.web_port; 0: any free one")
-      ->type_name("PORT");
+      ->type_name("PORT")
+      ->check(whole_number(0, kMaxPort));
   serve
       ->add_option("-l,--language", parsed.serve.languages,
                    "Serve only this language of the file (repeatable)")
@@ -79,10 +83,29 @@ CLI::App* add_serve(CLI::App& app, Parsed& parsed) {
   std::vector<std::string> levels;
   levels.reserve(kLevels.size());
   for (const auto& [name, level] : kLevels) levels.push_back(name);
-  serve->add_option("--log-level", parsed.log_level, "Instead of the file's log.level")
-      ->check(CLI::IsMember(levels));
+  serve
+      ->add_option("--log-level", parsed.log_level,
+                   "Instead of the file's log.level: debug, info, warning or error")
+      ->type_name("LEVEL")
+      ->check(one_of(levels));
   serve->footer(kServeExamples);
   return serve;
+}
+
+/// What the server or the configuration allows may be less.
+void add_limits(CLI::App& run, RunOptions& options) {
+  const engine::Limits highest = highest_limits();
+  const auto add = [&run](const char* name, std::optional<uint64_t>& target, const char* type, uint64_t most,
+                          const std::string& description) {
+    run.add_option(name, target, "Limit: " + description + ", at most " + std::to_string(most))
+        ->type_name(type)
+        ->check(whole_number(1, most));
+  };
+  add("--wall-ms", options.wall_ms, "MS", highest.wall_ms, "time for all steps");
+  add("--cpu-ms", options.cpu_ms, "MS", highest.cpu_ms, "processor time");
+  add("--memory-mb", options.memory_mb, "MIB", highest.memory_mb, "memory");
+  add("--output-bytes", options.output_bytes, "BYTES", highest.output_bytes, "kept of each output");
+  add("--processes", options.processes, "COUNT", highest.processes, "processes at one time");
 }
 
 CLI::App* add_run(CLI::App& app, Parsed& parsed) {
@@ -104,24 +127,8 @@ CLI::App* add_run(CLI::App& app, Parsed& parsed) {
   run->add_option("-i,--input", options.input_path, "Standard input of the program: a file, or - for ours")
       ->type_name("FILE");
   run->add_flag("--json", options.json, "Print the whole response as JSON");
-  run->add_option("--wall-ms", options.wall_ms, "Limit: time for all steps")
-      ->type_name("MS")
-      ->check(CLI::PositiveNumber);
-  run->add_option("--cpu-ms", options.cpu_ms, "Limit: processor time")
-      ->type_name("MS")
-      ->check(CLI::PositiveNumber);
-  run->add_option("--memory-mb", options.memory_mb, "Limit: memory")
-      ->type_name("MIB")
-      ->check(CLI::PositiveNumber);
-  run->add_option("--output-bytes", options.output_bytes, "Limit: kept of each output")
-      ->type_name("BYTES")
-      ->check(CLI::PositiveNumber);
-  run->add_option("--processes", options.processes, "Limit: processes at one time")
-      ->type_name("COUNT")
-      ->check(CLI::PositiveNumber);
-  run->add_option("files", options.files, "Source files; the first is started")
-      ->type_name("FILE")
-      ->required();
+  add_limits(*run, options);
+  run->add_option("FILE", options.files, "Source files; the first is started")->required();
   run->footer(kRunExamples);
   return run;
 }
@@ -143,7 +150,7 @@ CLI::App* add_config_check(CLI::App& app, Parsed& parsed) {
   config->footer(kConfigExamples);
   CLI::App* check =
       config->add_subcommand("check", "Print every problem of a configuration file, with its line");
-  check->add_option("file", parsed.check.path, "The file")->type_name("FILE")->required();
+  check->add_option("FILE", parsed.check.path, "The file")->required();
   CLI::Option* agent = check->add_flag("--agent", parsed.check.agent, "It is an agent's (kind: AgentConfig)");
   check->add_flag("--language", parsed.check.language, "It is one language's (kind: Language)")
       ->excludes(agent);
@@ -151,22 +158,11 @@ CLI::App* add_config_check(CLI::App& app, Parsed& parsed) {
   return check;
 }
 
-PrintAndExit usage_error(const CLI::App& app, const std::string& message) {
-  return {kExitUsage, "", "lambdo: " + message + "\n\n" + app.help()};
-}
-
-PrintAndExit printed(const CLI::App& app, const CLI::ParseError& error) {
-  std::ostringstream out;
-  std::ostringstream err;
-  const int code = app.exit(error, out, err);
-  return {code == 0 ? kExitOk : kExitUsage, out.str(), err.str()};
-}
-
 Command image_options(const ParsedImage& parsed) {
   const ImageOptions& options = parsed.image;
   if (options.verb == ImageVerb::pull && options.images.empty() && !options.all) {
     return usage_error(*parsed.image_app->get_subcommand("pull"),
-                       "image pull needs an image, or --all and --config FILE");
+                       "name an image, or --all with --config FILE");
   }
   return options;
 }
@@ -174,7 +170,7 @@ Command image_options(const ParsedImage& parsed) {
 Command serve_command(const CLI::App& serve, Parsed& parsed) {
   if (parsed.serve.config_path.empty()) parsed.serve.config_path = parsed.root_config;
   if (parsed.serve.config_path.empty())
-    return usage_error(serve, "serve needs a configuration: --config FILE");
+    return usage_error(serve, "--config FILE is missing: the configuration to serve");
   for (const auto& [name, level] : kLevels) {
     if (name == parsed.log_level) parsed.serve.log_level = level;
   }
@@ -188,6 +184,7 @@ Command parse_command_line(const std::vector<std::string>& arguments, const std:
       "Lambdo runs untrusted code: POST /run takes source files and a language, and answers with the output.",
       "lambdo");
   Parsed parsed;
+  app.formatter(std::make_shared<HelpFormatter>());  // the commands take it over
   app.set_version_flag("--version", "lambdo " + version);
   app.add_option("-c,--config", parsed.root_config,
                  "Serve with this configuration (the same as serve --config)")
@@ -208,10 +205,10 @@ Command parse_command_line(const std::vector<std::string>& arguments, const std:
   try {
     app.parse(std::move(reversed));
   } catch (const CLI::ParseError& error) {
-    return printed(app, error);
+    return parse_failure(app, error);
   }
   if (separator != arguments.end()) {
-    if (!run->parsed()) return usage_error(app, "only run takes arguments after --");
+    if (!run->parsed()) return usage_error(app, "only lambdo run takes arguments after --");
     parsed.run.args.assign(separator + 1, arguments.end());
   }
   const bool is_serve = serve->parsed() || app.get_subcommands().empty();
@@ -224,7 +221,7 @@ Command parse_command_line(const std::vector<std::string>& arguments, const std:
   if (parsed.images.image_app->parsed()) return image_options(parsed.images);
   if (parsed.images.initramfs_app->parsed()) return parsed.images.initramfs;
   if (!serve->parsed() && parsed.root_config.empty())
-    return usage_error(app, "nothing to do: name a command");
+    return usage_error(app, "name a command, or --config FILE to serve");
   return serve_command(*serve, parsed);
 }
 

@@ -4,6 +4,8 @@
 #include <string>
 #include <vector>
 
+#include "cli/usage.h"
+
 namespace lambdo::cli {
 
 namespace {
@@ -109,11 +111,9 @@ CLI::App* add_verb(CLI::App& image, ImageOptions& options, ImageVerb verb, const
 }
 
 /// The one image of a command that takes no more.
-void add_one(CLI::App& app, ImageOptions& options, const char* name, const char* type,
-             const char* description) {
+void add_one(CLI::App& app, ImageOptions& options, const char* name, const char* description) {
   app.add_option_function<std::string>(
          name, [&options](const std::string& text) { options.images = {text}; }, description)
-      ->type_name(type)
       ->required();
 }
 
@@ -128,15 +128,16 @@ void add_compression(CLI::App& app, image::ArchiveCompression& compression, cons
   for (const auto& [name, value] : kCompressions) names.push_back(name);
   app.add_option_function<std::string>(
          "--compression", [&compression](const std::string& name) { compression = kCompressions.at(name); },
-         "Of an initramfs")
-      ->check(CLI::IsMember(names))
+         "Of an initramfs: none, gzip, lz4 or zstd")
+      ->type_name("KIND")
+      ->check(one_of(names))
       ->default_str(standard);
 }
 
 void add_pull(CLI::App& image, ImageOptions& options) {
   CLI::App* pull =
       add_verb(image, options, ImageVerb::pull, "pull", "Fetch images from registries", kPullExamples, true);
-  CLI::Option* images = pull->add_option("image", options.images, "References of images")->type_name("IMAGE");
+  CLI::Option* images = pull->add_option("IMAGE", options.images, "References of images");
   pull->add_flag("--all", options.all, "Those of the configuration's languages")
       ->needs(pull->get_option("--config"))
       ->excludes(images);
@@ -155,7 +156,7 @@ void add_image(CLI::App& app, ParsedImage& parsed) {
 
   CLI::App* import = add_verb(*image, options, ImageVerb::import, "import",
                               "Take an image from an OCI layout or a docker archive", kImportExamples, true);
-  add_one(*import, options, "source", "SOURCE", "oci:FOLDER[:TAG] or docker-archive:FILE[:NAME]");
+  add_one(*import, options, "SOURCE", "oci:FOLDER[:TAG] or docker-archive:FILE[:NAME]");
   import->add_option("--name", options.name, "The name it gets: a reference")->type_name("REF");
   add_no_unpack(*import, options);
 
@@ -163,19 +164,22 @@ void add_image(CLI::App& app, ParsedImage& parsed) {
 
   CLI::App* inspect = add_verb(*image, options, ImageVerb::inspect, "inspect",
                                "Show what the store knows of an image", kInspectExamples);
-  add_one(*inspect, options, "image", "IMAGE", "Name or digest");
+  add_one(*inspect, options, "IMAGE", "Name or digest");
 
   CLI::App* remove =
       add_verb(*image, options, ImageVerb::remove, "rm", "Remove names from the store", kRemoveExamples);
-  remove->add_option("image", options.images, "Names")->type_name("IMAGE")->required();
+  remove->add_option("IMAGE", options.images, "Names")->required();
 
   add_verb(*image, options, ImageVerb::prune, "prune", "Free the space of what is not needed",
            kPruneExamples);
 
   CLI::App* exporting = add_verb(*image, options, ImageVerb::export_image, "export",
                                  "Write an image of the store elsewhere", kExportExamples);
-  add_one(*exporting, options, "image", "IMAGE", "Name or digest");
-  exporting->add_option("destination", options.destination, "Where to")->type_name("DESTINATION")->required();
+  add_one(*exporting, options, "IMAGE", "Name or digest");
+  exporting
+      ->add_option("DESTINATION", options.destination,
+                   "oci:FOLDER[:TAG], docker-archive:FILE[:NAME] or initramfs:FILE")
+      ->required();
   add_compression(*exporting, options.compression, "none");
 }
 

@@ -14,6 +14,8 @@ namespace lambdo::cli {
 inline constexpr int kExitOk = 0;
 inline constexpr int kExitFailure = 1;
 inline constexpr int kExitUsage = 2;
+/// What a shell gives for a program that ^C has ended.
+inline constexpr int kExitInterrupted = 130;
 
 /// `lambdo serve`, and `lambdo --config FILE`. What is set goes before the file.
 struct ServeOptions {

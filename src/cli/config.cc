@@ -82,10 +82,26 @@ static void read_api(YamlMap map, Config::Api& api) {
   map.warn_of_unknown_keys();
 }
 
-static void read_agent(YamlMap map, Config::Agent& agent) {
+static void read_agent(YamlMap map, Config& config) {
+  Config::Agent& agent = config.agent;
   read_path(map, "path", agent.path);
   read_path(map, "config", agent.config);
+  map.read_choice<AgentTransport>("transport", agent.transport,
+                                  {{"vsock", AgentTransport::vsock}, {"tcp", AgentTransport::tcp}});
+  if (agent.transport == AgentTransport::tcp && config.vmm.engine == EngineChoice::namespaces) {
+    if (const auto written = map.find("transport"))
+      written->error(
+          "tcp is for the agents of microVMs, and vmm.engine is namespace; write vsock, or another engine");
+  }
   map.warn_of_unknown_keys();
+}
+
+/// Images that were built with the original agent bring their own init, too.
+static void use_own_inits(Config& config) {
+  if (config.agent.transport != AgentTransport::tcp) return;
+  for (engine::Language& language : config.languages) {
+    language.has_own_init = language.image.empty() && !language.initramfs.empty();
+  }
 }
 
 static void read_limit_settings(YamlMap map, Config::LimitSettings& limits) {
@@ -140,7 +156,7 @@ static void read_server_config(YamlMap& root, const std::string& file_name, Conf
   read_path(root, "state_dir", config.state_dir);
   read_section(root, "vmm", config.vmm, read_vmm);
   read_section(root, "api", config.api, read_api);
-  read_section(root, "agent", config.agent, read_agent);
+  read_section(root, "agent", config, read_agent);
   read_section(root, "limits", config.limits, read_limit_settings);
   read_section(root, "runner", config.runner, read_runner);
   read_section(root, "http", config.http, read_http);
@@ -149,6 +165,7 @@ static void read_server_config(YamlMap& root, const std::string& file_name, Conf
   read_section(root, "images", config.images, read_images);
   read_section(root, "registries", config.registries, read_registries);
   read_languages(root, file_name, config);
+  use_own_inits(config);
   if (config.api.grpc_host.empty()) {
     config.api.grpc_host = config.api.bridge_address.substr(0, config.api.bridge_address.find('/'));
   }
@@ -231,7 +248,9 @@ Result<std::string> read_config_file(const std::string& path) {
 }
 
 Result<Config> load_config(const std::string& path) {
-  return parse_config(TRY(read_config_file(path)), path);
+  auto text = read_config_file(path);
+  if (!text) return std::unexpected(std::move(text).error().with_context("--config"));
+  return parse_config(*text, path);
 }
 
 Result<AgentConfig> load_agent_config(const std::string& path) {

@@ -28,6 +28,10 @@ enum class EngineChoice { automatic, kvm, namespaces };
 /// As it is written in a configuration: auto, kvm, namespace.
 std::string_view engine_name(EngineChoice choice);
 
+/// `agent.transport`: how the agents of languages with an `initramfs` reach the server. Over TCP they are the
+/// image's own, the original Lambdo's for one.
+enum class AgentTransport { vsock, tcp };
+
 /// `kind: Config`, what the server reads.
 struct Config {
   struct Vmm {
@@ -48,6 +52,7 @@ struct Config {
   struct Agent {
     std::string path;    ///< the agent's program; empty: the one that came with the server
     std::string config;  ///< the agent's configuration inside the guest; may be empty
+    AgentTransport transport = AgentTransport::vsock;
   };
   struct LimitSettings {
     engine::Limits standard;  ///< what a language starts from; never above `maximum`

@@ -164,17 +164,24 @@ static std::string path_beside(const std::string& file, const std::string& path)
   return path.starts_with('/') || slash == std::string::npos ? path : file.substr(0, slash + 1) + path;
 }
 
-/// The keys of the file that `value` names, for `map` to have where it does not say them itself.
-static void include_file(const YamlValue& value, const std::string& file_name, YamlMap& map) {
+/// The keys of the file that `value` names, for `map` to have where it does not say them itself. False where
+/// the file cannot be read, and that has been told: what would have been in it is not missing then.
+static bool include_file(const YamlValue& value, const std::string& file_name, YamlMap& map) {
   const auto path = value.text();
-  if (!path) return;
-  if (path->empty()) return value.error("is empty; write the path of a file of kind Language");
+  if (!path) return false;
+  if (path->empty()) {
+    value.error("is empty; write the path of a file of kind Language");
+    return false;
+  }
   const std::string file = path_beside(file_name, *path);
   const auto text = read_config_file(file);
-  if (!text) return value.error(text.error().message + " (paths are relative to this file's folder)");
+  if (!text) {
+    value.error(text.error().message + " (paths are relative to this file's folder)");
+    return false;
+  }
   YamlContext& context = value.context().add_file(file);
   const auto document = parse_yaml(context, *text);
-  if (!document) return;
+  if (!document) return false;
   YamlMap base = document->map();
   read_header(base, "Language");
   if (const auto nested = base.find("include")) {
@@ -182,6 +189,7 @@ static void include_file(const YamlValue& value, const std::string& file_name, Y
   }
   base.drop("include");
   map.inherit(base);
+  return true;
 }
 
 void read_language_definition(YamlMap& root, engine::Language& language) {
@@ -208,7 +216,8 @@ void read_languages(YamlMap& root, const std::string& file_name, Config& config)
   std::vector<int> lines;
   for (const YamlValue& item : value->list(kMaxLanguages, "language")) {
     YamlMap map = item.map();
-    if (const auto include = map.find("include")) include_file(*include, file_name, map);
+    if (const auto include = map.find("include"); include && !include_file(*include, file_name, map))
+      continue;
     engine::Language language = read_language(map, config);
     refuse_duplicate(config.languages, lines, language, item);
     config.languages.push_back(std::move(language));

@@ -2,22 +2,22 @@
 
 #include <algorithm>
 #include <atomic>
-#include <cstdio>
+#include <cerrno>
+#include <filesystem>
 #include <utility>
 #include <vector>
 
 #include "base/files.h"
 #include "base/json.h"
 #include "base/syscalls.h"
+#include "cli/image_bring.h"
 #include "cli/image_output.h"
 #include "cli/image_setup.h"
 #include "cli/initramfs_writer.h"
-#include "cli/pull_display.h"
 #include "cli/stored_name.h"
 #include "cli/terminal_text.h"
 #include "image/stop_flag.h"
 #include "image/transfer.h"
-#include "kvm/probe.h"
 
 namespace lambdo::cli {
 
@@ -25,123 +25,17 @@ namespace {
 
 using image::CancelToken;
 using image::LocalImage;
-using image::PulledImage;
 using reactor::Task;
 
-/// One command with all it works on; outlives its coroutines.
-struct Work {
-  const ImageOptions& options;
-  const Config& config;
-  ImageServices& services;
-  CancelToken token;
-};
+constexpr std::string_view kInitramfs = "initramfs:";
 
-/// Progress is for people: whoever asks for JSON wants none.
-PullDisplay::Style style_of(const ImageSettings& settings) {
-  return settings.json || settings.quiet ? PullDisplay::Style::none : PullDisplay::style_for_standard_error();
-}
-
-void write_pulled(JsonWriter& json, const std::string& name, const PulledImage& pulled) {
-  json.begin_object().field("name", name).field("digest", pulled.image.digest.text());
-  json.field("platform", pulled.image.config.platform.text()).field("fetched", pulled.fetched_anything);
-  json.key("rootfs");
-  if (pulled.rootfs) {
-    json.value(*pulled.rootfs);
-  } else {
-    json.null();
-  }
-  json.end_object();
-}
-
-Task<Result<PulledImage>> bring_one(const Work& work, ImageSource source, std::string name, bool unpack) {
-  PullDisplay display(source.text(), style_of(work.options.settings));
-  auto pulled =
-      co_await work.services.bring(std::move(source), std::move(name), work.config.registries.platform,
-                                   image::PullRequest::Policy::always, unpack, &display, work.token);
-  display.finish();
-  co_return pulled;
-}
-
-/// What a server with this configuration would take: lay_foundation() decides the same.
-bool runs_on_kvm(const Config& config) {
-  if (config.vmm.engine != EngineChoice::automatic) return config.vmm.engine == EngineChoice::kvm;
-  if (config.vmm.kernel.empty()) return false;
-  const auto probe = kvm::probe_kvm();
-  return probe && probe->usable();
-}
-
-/// Makes what a server of this configuration starts guests from, too.
-Task<Result<>> bring_for_languages(const Work& work, JsonWriter& json) {
-  const bool for_kvm = runs_on_kvm(work.config);
-  const auto has_image = [](const engine::Language& language) { return !language.image.empty(); };
-  if (std::ranges::none_of(work.config.languages, has_image))
-    co_return fail(Code::not_found,
-                   "no language of " + work.options.settings.config_path + " names an image");
-  for (const engine::Language& language : work.config.languages) {
-    if (!has_image(language)) continue;
-    auto source = CO_TRY(ImageSource::parse(language.image));
-    const std::string text = source.text();
-    auto pulled = co_await bring_one(work, std::move(source), {}, work.options.unpack && !for_kvm);
-    if (!pulled) co_return std::unexpected(std::move(pulled).error().with_context(text));
-    if (for_kvm && work.options.unpack) {
-      const image::InitramfsRequest request = store_initramfs();
-      CO_TRY(co_await work.services.puller().initramfs(pulled->image, request, nullptr, work.token));
-    }
-    write_pulled(json, text, *pulled);
-    if (!work.options.settings.json)
-      CO_TRY(print(terminal_text(text) + " " + pulled->image.digest.text() + "\n"));
-  }
-  co_return Result<>{};
-}
-
-Task<Result<>> pull(const Work& work) {
-  JsonWriter json;
-  json.begin_object().key("images").begin_array();
-  if (work.options.all) CO_TRY(co_await bring_for_languages(work, json));
-  for (const std::string& text : work.options.images) {
-    auto source = CO_TRY(ImageSource::parse(text));
-    if (source.kind != ImageSource::Kind::registry)
-      co_return fail(Code::invalid_argument, text + " is no registry's; take it with lambdo image import");
-    auto pulled = co_await bring_one(work, std::move(source), {}, work.options.unpack);
-    if (!pulled) co_return std::unexpected(std::move(pulled).error().with_context(text));
-    write_pulled(json, text, *pulled);
-    if (!work.options.settings.json)
-      CO_TRY(print(terminal_text(text) + " " + pulled->image.digest.text() + "\n"));
-  }
-  if (!work.options.settings.json) co_return Result<>{};
-  co_return print(json.end_array().end_object().take() + "\n");
-}
-
-Task<Result<>> import(const Work& work) {
-  const std::string& text = work.options.images.front();
-  auto source = CO_TRY(ImageSource::parse(text));
-  if (source.kind == ImageSource::Kind::registry) {
-    co_return fail(Code::invalid_argument,
-                   text +
-                       " is a registry's; fetch it with lambdo image pull, or write oci:FOLDER or "
-                       "docker-archive:FILE");
-  }
-  std::string name = store_name(source);
-  if (!work.options.name.empty()) {
-    auto reference = registry::Reference::parse(work.options.name);
-    if (!reference) co_return std::unexpected(std::move(reference).error().with_context("--name"));
-    name = reference->text();
-  }
-  auto pulled = co_await bring_one(work, std::move(source), name, work.options.unpack);
-  if (!pulled) co_return std::unexpected(std::move(pulled).error().with_context(text));
-  if (!work.options.settings.json)
-    co_return print(terminal_text(name) + " " + pulled->image.digest.text() + "\n");
-  JsonWriter json;
-  write_pulled(json, name, *pulled);
-  co_return print(json.take() + "\n");
-}
-
-Result<> list(const Work& work, const std::atomic<bool>& stop) {
+Result<> list(const ImageCommandWork& work, const std::atomic<bool>& stop) {
   const auto listing = TRY(work.services.store().list(&stop));
-  return print(work.options.settings.json ? listing_json(listing) : listing_text(listing));
+  const std::string& folder = work.services.store().folder();
+  return print(work.options.settings.json ? listing_json(listing, folder) : listing_text(listing, folder));
 }
 
-Result<> inspect(const Work& work) {
+Result<> inspect(const ImageCommandWork& work) {
   image::Store& store = work.services.store();
   const image::Name name = TRY(find_image(store, work.options.images.front()));
   const LocalImage image = TRY(image::load_image(store, name.manifest));
@@ -150,7 +44,7 @@ Result<> inspect(const Work& work) {
                                           : image_text(name, image, rootfs));
 }
 
-Result<> remove(const Work& work) {
+Result<> remove(const ImageCommandWork& work) {
   image::Store& store = work.services.store();
   // All are looked for first: what is not there must not leave half of the others removed.
   std::vector<image::Name> names;
@@ -171,7 +65,7 @@ Result<> remove(const Work& work) {
   return print(json.end_array().end_object().take() + "\n");
 }
 
-Result<> prune(const Work& work, const std::atomic<bool>& stop) {
+Result<> prune(const ImageCommandWork& work, const std::atomic<bool>& stop) {
   constexpr int kWaitMs = 10'000;
   const auto report = TRY(work.services.store().prune(kWaitMs, &stop));
   return print(work.options.settings.json ? prune_json(report) : prune_text(report));
@@ -189,12 +83,12 @@ Result<NamedImage> find_and_load(image::Store& store, const std::string& text) {
   return NamedImage{std::move(name), std::move(image)};
 }
 
-Task<Result<>> export_initramfs(const Work& work, const LocalImage& image, std::string path) {
+Task<Result<>> export_initramfs(const ImageCommandWork& work, const LocalImage& image, std::string path) {
   co_return co_await write_image_initramfs(work.services, image, {.compression = work.options.compression},
                                            std::move(path), work.token);
 }
 
-Task<Result<>> export_to_place(const Work& work, const NamedImage& found) {
+Task<Result<>> export_to_place(const ImageCommandWork& work, const NamedImage& found) {
   auto place = CO_TRY(image::ImagePlace::parse(work.options.destination));
   // A tag in a layout, and a whole reference in an archive.
   if (place.name.empty() && place.kind == image::ImagePlace::Kind::docker_archive) {
@@ -210,11 +104,10 @@ Task<Result<>> export_to_place(const Work& work, const NamedImage& found) {
   co_return co_await work.services.pool().run(write);
 }
 
-Task<Result<>> export_image(const Work& work) {
+Task<Result<>> export_image(const ImageCommandWork& work) {
   const auto find = [&work] { return find_and_load(work.services.store(), work.options.images.front()); };
   const NamedImage found = CO_TRY(co_await work.services.pool().run(find));
   const std::string& destination = work.options.destination;
-  constexpr std::string_view kInitramfs = "initramfs:";
   if (destination.starts_with(kInitramfs)) {
     CO_TRY(co_await export_initramfs(work, found.image, destination.substr(kInitramfs.size())));
   } else {
@@ -226,14 +119,16 @@ Task<Result<>> export_image(const Work& work) {
   co_return print(json.field("destination", destination).end_object().take() + "\n");
 }
 
-Task<Result<>> run_verb(const Work& work) {
+/// `complete` turns false where a part failed and has been told.
+Task<Result<>> run_verb(const ImageCommandWork& work, bool& complete) {
   reactor::BlockingPool& pool = work.services.pool();
   const image::StopFlag stop(work.token);
   switch (work.options.verb) {
     case ImageVerb::pull:
-      co_return co_await pull(work);
+      complete = CO_TRY(co_await pull_images(work));
+      co_return Result<>{};
     case ImageVerb::import:
-      co_return co_await import(work);
+      co_return co_await import_one_image(work);
     case ImageVerb::list:
       co_return co_await pool.run([&] { return list(work, stop.flag()); });
     case ImageVerb::inspect:
@@ -248,10 +143,49 @@ Task<Result<>> run_verb(const Work& work) {
   co_return Result<>{};
 }
 
-Task<Result<>> run_with(const ImageOptions& options, const Config& config, ImageServices& services,
-                        CancelToken token) {
-  const Work work{options, config, services, token};
-  co_return co_await run_verb(work);
+Task<Result<>> run_with(const ImageCommand& command, const ImageOptions& options, const Config& config,
+                        ImageServices& services, CancelToken token, bool& complete) {
+  const ImageCommandWork work{command, options, config, services, token};
+  co_return co_await run_verb(work, complete);
+}
+
+/// Said before the image is looked for: it is the one of two mistakes that needs no store to be found.
+Result<> check_destination(const ImageOptions& options) {
+  const std::string& destination = options.destination;
+  if (options.verb != ImageVerb::export_image || destination.starts_with(kInitramfs)) return {};
+  if (image::ImagePlace::is_meant_by(destination)) {
+    TRY(image::ImagePlace::parse(destination));
+    return {};
+  }
+  return fail(Code::invalid_argument, "\"" + destination +
+                                          "\" is no destination; write oci:FOLDER[:TAG], "
+                                          "docker-archive:FILE[:NAME] or initramfs:FILE");
+}
+
+/// Only what brings an image makes a store; all else would make one of a folder that was mistyped.
+bool makes_store(ImageVerb verb) {
+  return verb == ImageVerb::pull || verb == ImageVerb::import;
+}
+
+std::string store_folder(const Config& config) {
+  return std::filesystem::absolute(config.store_folder()).lexically_normal().string();
+}
+
+Error no_store(const ImageSettings& settings, const std::string& folder) {
+  const std::string origin = !settings.store.empty()         ? "that --store names"
+                             : !settings.config_path.empty() ? "of " + settings.config_path
+                                                             : "that is used without --config and --store";
+  return {Code::not_found, ENOENT,
+          "there is no image store in " + folder + ", the folder " + origin +
+              "; lambdo image pull, lambdo image import and lambdo serve make one"};
+}
+
+/// Without a store: a listing of nothing is true, unless somebody says that the store is there.
+int without_store(const ImageCommand& command, ImageVerb verb, const std::string& folder) {
+  if (verb != ImageVerb::list || !command.settings.store.empty())
+    return report_image_error(command, no_store(command.settings, folder));
+  const auto printed = print(command.settings.json ? listing_json({}, folder) : listing_text({}, folder));
+  return printed ? kExitOk : report_image_error(command, printed.error());
 }
 
 const char* command_name(ImageVerb verb) {
@@ -277,14 +211,22 @@ const char* command_name(ImageVerb verb) {
 }  // namespace
 
 int image_command(const ImageOptions& options) {
-  const char* command = command_name(options.verb);
+  const ImageCommand command{.name = command_name(options.verb), .settings = options.settings};
   const auto config = image_config(options.settings);
-  if (!config) return report_image_error(command, options.settings, config.error());
+  if (!config) return report_image_error(command, config.error());
+  if (const auto checked = check_destination(options); !checked)
+    return report_image_error(command, checked.error());
+  const std::string folder = store_folder(*config);
+  const auto version = sys::lstat(folder + "/" + std::string(image::Store::kVersionFile));
+  if (!version) return report_image_error(command, version.error());
+  if (!*version && !makes_store(options.verb)) return without_store(command, options.verb, folder);
+  bool complete = true;
   const auto work = [&](ImageServices& services, CancelToken token) {
-    return run_with(options, *config, services, token);
+    return run_with(command, options, *config, services, token, complete);
   };
   const Leftovers leftovers = options.verb == ImageVerb::prune ? Leftovers::all : Leftovers::briefly;
-  return run_image_work(command, options.settings, *config, work, leftovers);
+  const int exit_code = run_image_work(command, *config, work, leftovers);
+  return complete ? exit_code : kExitFailure;
 }
 
 }  // namespace lambdo::cli

@@ -9,9 +9,6 @@
 /// What `lambdo image ...` and `lambdo initramfs` are asked to do.
 namespace lambdo::cli {
 
-/// What a shell gives for a program that ^C has ended.
-inline constexpr int kExitInterrupted = 130;
-
 /// Of all commands that work on images. What is set goes before the configuration.
 struct ImageSettings {
   std::string config_path;  ///< may be empty: the defaults

@@ -8,6 +8,7 @@
 
 #include "cli/pull_display.h"
 #include "cli/terminal_text.h"
+#include "image/transfer.h"
 
 namespace lambdo::cli {
 
@@ -24,7 +25,8 @@ static std::string state_of(const image::ImageSummary& image) {
   std::string state;
   if (image.rootfs_bytes) state = "unpacked";
   if (image.initramfs_bytes > 0) state += state.empty() ? "initramfs" : ", initramfs";
-  return state.empty() ? "fetched" : state;
+  if (!state.empty()) return state;
+  return image::ImagePlace::is_meant_by(image.name.source) ? "imported" : "fetched";
 }
 
 /// Cells are shown as terminal_text() gives them, wherever they come from.
@@ -49,7 +51,7 @@ static std::string table(std::vector<std::vector<std::string>> rows) {
   return text;
 }
 
-std::string listing_text(const image::StoreListing& listing) {
+std::string listing_text(const image::StoreListing& listing, const std::string& folder) {
   std::vector<std::vector<std::string>> rows = {
       {"NAME", "DIGEST", "PLATFORM", "LAYERS", "SIZE", "UNPACKED", "STATE", "UPDATED (UTC)"}};
   for (const image::ImageSummary& image : listing.images) {
@@ -59,10 +61,10 @@ std::string listing_text(const image::StoreListing& listing) {
                     date(image.name.updated_s)});
   }
   std::string text = listing.images.empty() ? "There are no images yet.\n" : table(std::move(rows));
-  text += readable_bytes(listing.blob_bytes) + " in all";
+  text += readable_bytes(listing.blob_bytes) + " in all, in " + terminal_text(folder);
   if (listing.unnamed_bytes > 0)
     text +=
-        ", " + readable_bytes(listing.unnamed_bytes) + " of it that no name leads to (lambdo image prune)";
+        "; " + readable_bytes(listing.unnamed_bytes) + " of it that no name leads to (lambdo image prune)";
   return text + "\n";
 }
 
@@ -73,9 +75,9 @@ static void write_name(JsonWriter& json, const image::Name& name) {
       .field("updated_s", name.updated_s);
 }
 
-std::string listing_json(const image::StoreListing& listing) {
+std::string listing_json(const image::StoreListing& listing, const std::string& folder) {
   JsonWriter json;
-  json.begin_object().key("images").begin_array();
+  json.begin_object().field("store", folder).key("images").begin_array();
   for (const image::ImageSummary& image : listing.images) {
     json.begin_object();
     write_name(json, image.name);

@@ -10,9 +10,9 @@
 /// exact.
 namespace lambdo::cli {
 
-/// A table for people, with a last line about the space that all take.
-std::string listing_text(const image::StoreListing& listing);
-std::string listing_json(const image::StoreListing& listing);
+/// A table for people, with a last line about the space that all take. `folder` is the store's.
+std::string listing_text(const image::StoreListing& listing, const std::string& folder);
+std::string listing_json(const image::StoreListing& listing, const std::string& folder);
 
 /// One image with all that is known of it. `rootfs` is empty where it is not unpacked.
 std::string image_text(const image::Name& name, const image::LocalImage& image, const std::string& rootfs);

@@ -2,7 +2,6 @@
 
 #include <unistd.h>
 
-#include <csignal>
 #include <cstdint>
 #include <cstdio>
 #include <limits>
@@ -11,8 +10,8 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "base/syscalls.h"
+#include "cli/command_error.h"
 #include "cli/interrupt.h"
-#include "cli/remedy.h"
 #include "cli/terminal_text.h"
 #include "reactor/scope.h"
 #include "reactor/timer.h"
@@ -42,17 +41,23 @@ Result<> print(const std::string& text) {
   return sys::write_all(STDOUT_FILENO, text);
 }
 
-int report_image_error(const char* command, const ImageSettings& settings, const Error& error) {
-  std::string text = std::string("lambdo ") + command + ": " + std::string(code_name(error.code)) + ": " +
-                     terminal_text(error.message) + "\n";
-  if (const std::string what_to_do = remedy(error); !what_to_do.empty()) text += "  -> " + what_to_do + "\n";
-  std::fputs(text.c_str(), stderr);
-  if (settings.json) {
+void tell_image_error(const ImageCommand& command, const Error& error) {
+  print_error(command.name, std::string(code_name(error.code)) + ": " + error.message,
+              remedy(error, command.store));
+}
+
+void write_image_error(JsonWriter& json, const ImageCommand& command, const Error& error) {
+  json.field("code", code_name(error.code)).field("message", error.message);
+  json.field("remedy", remedy(error, command.store));
+}
+
+int report_image_error(const ImageCommand& command, const Error& error) {
+  tell_image_error(command, error);
+  if (command.settings.json) {
     JsonWriter json;
     json.begin_object().key("error").begin_object();
-    json.field("code", code_name(error.code)).field("message", error.message);
-    json.field("remedy", remedy(error)).end_object().end_object();
-    (void)print(json.take() + "\n");
+    write_image_error(json, command, error);
+    (void)print(json.end_object().end_object().take() + "\n");
   }
   return kExitFailure;
 }
@@ -82,18 +87,18 @@ Result<> run(const Config& config, Interrupt& interrupt, const ImageWork& work, 
 
 }  // namespace
 
-int run_image_work(const char* command, const ImageSettings& settings, const Config& config,
-                   const ImageWork& work, Leftovers leftovers) {
+int run_image_work(const ImageCommand& command, const Config& config, const ImageWork& work,
+                   Leftovers leftovers) {
   log::configure(log::Level::warning, config.log.format);
   auto interrupt = Interrupt::create();
-  if (!interrupt) return report_image_error(command, settings, interrupt.error());
+  if (!interrupt) return report_image_error(command, interrupt.error());
   const Result<> done = run(config, *interrupt, work, leftovers);
   if (done) return kExitOk;
   if (interrupt->signal()) {
-    std::fprintf(stderr, "lambdo %s: interrupted\n", command);
-    return *interrupt->signal() == SIGINT ? kExitInterrupted : 128 + *interrupt->signal();
+    print_error(command.name, "interrupted");
+    return interrupt->exit_code();
   }
-  return report_image_error(command, settings, done.error());
+  return report_image_error(command, done.error());
 }
 
 }  // namespace lambdo::cli

@@ -3,12 +3,15 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <string>
 
 #include "base/error.h"
+#include "base/json.h"
 #include "cli/commands.h"
 #include "cli/config.h"
 #include "cli/image_command.h"
 #include "cli/image_services.h"
+#include "cli/remedy.h"
 #include "reactor/cancel.h"
 #include "reactor/task.h"
 
@@ -18,6 +21,13 @@ namespace lambdo::cli {
 /// The configuration that `settings` names, or one without languages, with what the command line says over
 /// it.
 Result<Config> image_config(const ImageSettings& settings);
+
+/// Who tells of errors, and how.
+struct ImageCommand {
+  std::string name;  ///< "image pull"
+  ImageSettings settings;
+  StoreKind store = StoreKind::kept;
+};
 
 /// What a command does once everything is there. The references outlive it.
 using ImageWork = std::function<reactor::Task<Result<>>(ImageServices& services, reactor::CancelToken token)>;
@@ -30,11 +40,16 @@ enum class Leftovers {
 
 /// Runs `work` on a reactor of its own, cancelled by SIGINT and SIGTERM, and gives the process's exit code.
 /// An error is told on standard error with what to do about it, and with `settings.json` on standard output.
-int run_image_work(const char* command, const ImageSettings& settings, const Config& config,
-                   const ImageWork& work, Leftovers leftovers = Leftovers::briefly);
+int run_image_work(const ImageCommand& command, const Config& config, const ImageWork& work,
+                   Leftovers leftovers = Leftovers::briefly);
+
+/// Tells an error on standard error, with what to do about it.
+void tell_image_error(const ImageCommand& command, const Error& error);
+/// The members code, message and remedy.
+void write_image_error(JsonWriter& json, const ImageCommand& command, const Error& error);
 
 /// Tells an error as `run_image_work` does; gives the exit code.
-int report_image_error(const char* command, const ImageSettings& settings, const Error& error);
+int report_image_error(const ImageCommand& command, const Error& error);
 
 /// Writes to standard output.
 Result<> print(const std::string& text);

@@ -91,7 +91,7 @@ Task<Result<>> write(const InitramfsOptions& options, const Config& config, cons
   co_return print(json.end_object().take() + "\n");
 }
 
-Result<int> run(const InitramfsOptions& options) {
+Result<int> run(const ImageCommand& command, const InitramfsOptions& options) {
   Config config = TRY(image_config(options.settings));
   const ImageSource source = TRY(ImageSource::parse(options.image));
   ExtraFiles files;
@@ -103,21 +103,24 @@ Result<int> run(const InitramfsOptions& options) {
   if (!options.auth_url.empty()) host.token_url = options.auth_url;
   log::configure(log::Level::warning, config.log.format);
   std::optional<PrivateStore> own_store;
-  if (options.settings.store.empty() && options.settings.config_path.empty()) {
+  if (command.store == StoreKind::temporary) {
     own_store = TRY(PrivateStore::create());
     config.images.store = own_store->path();
   }
-  return run_image_work("initramfs", options.settings, config,
-                        [&](ImageServices& services, CancelToken token) {
-                          return write(options, config, source, files, services, token);
-                        });
+  return run_image_work(command, config, [&](ImageServices& services, CancelToken token) {
+    return write(options, config, source, files, services, token);
+  });
 }
 
 }  // namespace
 
 int initramfs_command(const InitramfsOptions& options) {
-  const auto exit_code = run(options);
-  return exit_code ? *exit_code : report_image_error("initramfs", options.settings, exit_code.error());
+  const bool is_kept = !options.settings.store.empty() || !options.settings.config_path.empty();
+  const ImageCommand command{.name = "initramfs",
+                             .settings = options.settings,
+                             .store = is_kept ? StoreKind::kept : StoreKind::temporary};
+  const auto exit_code = run(command, options);
+  return exit_code ? *exit_code : report_image_error(command, exit_code.error());
 }
 
 }  // namespace lambdo::cli

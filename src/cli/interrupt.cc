@@ -37,7 +37,6 @@ reactor::Task<> Interrupt::wait(reactor::Reactor& reactor) {
     const auto count = co_await reactor::ReadOp(
         reactor, signals_.get(), std::as_writable_bytes(std::span(&info, 1)), watch_->scope.token());
     if (!count) co_return;
-    constexpr int kSignalBase = 128;
     if (signal_) ::_exit(kSignalBase + static_cast<int>(info.ssi_signo));
     signal_ = static_cast<int>(info.ssi_signo);
     watch_->work.cancel();

@@ -27,9 +27,14 @@ class Interrupt {
   [[nodiscard]] reactor::CancelToken token() { return watch_->work.token(); }
   /// The signal that came, if one did.
   [[nodiscard]] std::optional<int> signal() const { return signal_; }
+  /// What a shell gives for a program that the signal has ended. A signal must have come.
+  [[nodiscard]] int exit_code() const { return kSignalBase + *signal_; }
+  /// Readable when a signal has come that nobody has read.
+  [[nodiscard]] int fd() const { return signals_.get(); }
   reactor::Task<> stop();
 
  private:
+  static constexpr int kSignalBase = 128;
   struct Watch {
     explicit Watch(reactor::Reactor& reactor) : scope(reactor) {}
     reactor::CancelSource work;

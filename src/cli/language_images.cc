@@ -23,7 +23,7 @@ class LanguageImages::Telling final : public image::Progress {
 
   void found(const image::Digest& /*manifest*/, std::span<const image::Descriptor> layers) override {
     done_.assign(layers.size(), 0);
-    state_ = {.phase = LanguageState::Phase::fetching};
+    state_ = {.phase = bringing_};
     for (const image::Descriptor& layer : layers) state_.total_bytes += layer.size_bytes;
     tell();
   }
@@ -38,6 +38,12 @@ class LanguageImages::Telling final : public image::Progress {
   }
   void writing() override { begin(LanguageState::Phase::unpacking); }
 
+  /// How the layers come.
+  void begin_bringing(ImageSource::Kind kind) {
+    bringing_ = kind == ImageSource::Kind::registry ? LanguageState::Phase::fetching
+                                                    : LanguageState::Phase::importing;
+    begin(bringing_);
+  }
   void begin(LanguageState::Phase phase) {
     state_.phase = phase;
     tell();
@@ -48,6 +54,7 @@ class LanguageImages::Telling final : public image::Progress {
 
   engine::Runner& runner_;
   size_t language_;
+  LanguageState::Phase bringing_ = LanguageState::Phase::fetching;
   LanguageState state_;
   std::vector<uint64_t> done_;  // of each layer
 };
@@ -122,8 +129,7 @@ Task<Result<>> LanguageImages::attempt(size_t index, Telling& telling) {
   const engine::Language& language = config_.languages[index];
   auto source = CO_TRY(ImageSource::parse(language.image));
   const bool unpack = engine_.name() == "namespace";
-  telling.begin(source.kind == ImageSource::Kind::registry ? LanguageState::Phase::fetching
-                                                           : LanguageState::Phase::unpacking);
+  telling.begin_bringing(source.kind);
   image::PulledImage pulled =
       CO_TRY(co_await services_.bring(std::move(source), {}, config_.registries.platform,
                                       policy_of(config_.images.pull), unpack, &telling, scope_.token()));

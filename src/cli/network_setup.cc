@@ -7,12 +7,17 @@
 
 namespace lambdo::cli {
 
-bool gives_network(const Config& config) {
+/// Whether guests may reach more than their host.
+static bool gives_access(const Config& config) {
   constexpr auto kNone = net::Policy::Access::none;
   return config.network.requests != kNone ||
          std::ranges::any_of(config.languages, [](const engine::Language& language) {
            return language.network.access != kNone;
          });
+}
+
+bool gives_network(const Config& config) {
+  return config.agent.transport == AgentTransport::tcp || gives_access(config);
 }
 
 std::vector<net::Ipv4Address> reachable_resolvers(std::string_view resolv_conf) {
@@ -40,6 +45,20 @@ std::vector<net::Ipv4Address> guest_resolvers(const Config& config) {
   return reachable_resolvers(sys::read_file("/etc/resolv.conf").value_or(""));
 }
 
+/// A tenth of a second's worth at once, and always a few segmented frames.
+static virtio_net::RateLimit rate_limit(uint64_t per_second, uint64_t least_burst) {
+  using virtio_net::RateLimit;
+  if (per_second == 0) return {};
+  per_second = std::min(per_second, RateLimit::kMaxPerSecond);
+  return {.per_second = per_second, .burst = std::clamp(per_second / 10, least_burst, RateLimit::kMaxBurst)};
+}
+
+virtio_net::DirectionLimits device_limits(const net::GuestLimits& limits) {
+  constexpr uint64_t kBytesPerMbit = 125'000;
+  return {.bytes = rate_limit(limits.mbit_per_s * kBytesPerMbit, 256 << 10),
+          .packets = rate_limit(limits.packets_per_s, 256)};
+}
+
 Result<net::HostNetworkSettings> network_settings(const Config& config, net::PortKind kind,
                                                   std::optional<uint16_t> agent_port) {
   constexpr long long kNsPerMs = 1'000'000;
@@ -53,7 +72,7 @@ Result<net::HostNetworkSettings> network_settings(const Config& config, net::Por
   settings.limits = config.network.limits;
   settings.kind = kind;
   settings.quarantine_ns = static_cast<long long>(config.network.quarantine_ms) * kNsPerMs;
-  settings.egress = gives_network(config);
+  settings.egress = gives_access(config);
   return settings;
 }
 

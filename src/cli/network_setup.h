@@ -9,10 +9,11 @@
 #include "cli/config.h"
 #include "net/addresses.h"
 #include "net/host_network.h"
+#include "virtio_net/rate_limit.h"
 
 namespace lambdo::cli {
 
-/// Whether guests may have a network: a language has one, or requests may ask for it.
+/// Whether guests may have a network: a language has one, requests may ask for it, or agents come over it.
 bool gives_network(const Config& config);
 
 /// Those of resolv.conf(5) that a guest can reach: IPv4, not loopback.
@@ -20,6 +21,9 @@ std::vector<net::Ipv4Address> reachable_resolvers(std::string_view resolv_conf);
 
 /// The configured resolvers, or the host's.
 std::vector<net::Ipv4Address> guest_resolvers(const Config& config);
+
+/// The same limits for the network device of a microVM, which holds frames back instead of dropping them.
+virtio_net::DirectionLimits device_limits(const net::GuestLimits& limits);
 
 /// What the network helper is started with. `agent_port` is what guests reach at the bridge's address by TCP,
 /// where agents register that way.

@@ -1,8 +1,34 @@
 #include "cli/remedy.h"
 
+#include <cerrno>
+#include <string_view>
+
 namespace lambdo::cli {
 
-std::string remedy(const Error& error) {
+/// What a system call says of a path is about that path, and not about the names of images.
+static std::string_view remedy_of_path(int os_errno, StoreKind store) {
+  switch (os_errno) {
+    case ENOENT:
+    case ENOTDIR:
+    case EISDIR:
+    case ELOOP:
+    case ENAMETOOLONG:
+      return "check the path; relative ones begin in the folder where the command runs";
+    case EACCES:
+    case EPERM:
+    case EROFS:
+      return store == StoreKind::kept
+                 ? "run as a user who may do that; where it is the store's folder, --store names another one"
+                 : "run as a user who may do that; where it is the temporary folder, TMPDIR names another "
+                   "one";
+    default:
+      return {};
+  }
+}
+
+std::string remedy(const Error& error, StoreKind store) {
+  if (const auto text = remedy_of_path(error.os_errno, store); !text.empty()) return std::string(text);
+  const bool is_kept = store == StoreKind::kept;
   switch (error.code) {
     case Code::name_unresolved:
       return "check the registry's name, and this machine's name servers in /etc/resolv.conf";
@@ -17,7 +43,8 @@ std::string remedy(const Error& error) {
              "--authfile "
              "~/.docker/config.json)";
     case Code::not_found:
-      return "check the name and the tag; lambdo image ls shows what the store has";
+      return is_kept ? "check the name and the tag; lambdo image ls shows what the store has"
+                     : "check the name and the tag";
     case Code::overloaded:
       return "the registry limits how much may be fetched; wait, log in, or use a mirror";
     case Code::timeout:
@@ -41,13 +68,15 @@ std::string remedy(const Error& error) {
       return "take a smaller image; where the limit is registries.max_layers, max_compressed_mb or "
              "max_unpacked_mb, raise that in the configuration (all others are fixed)";
     case Code::store_invalid:
-      return "what is damaged has been moved aside: pull the image again";
+      return is_kept ? "what is damaged has been moved aside: pull the image again" : "try again";
     case Code::store_busy:
       return "wait until the other process has ended, and try again";
     case Code::permission_denied:
-      return "run as the owner of the store, or name another one with --store";
+      return is_kept ? "run as the owner of the store, or name another one with --store"
+                     : "set TMPDIR to a folder that only you may write to";
     case Code::resource_exhausted:
-      return "free space: lambdo image rm what is not needed, then lambdo image prune";
+      return is_kept ? "free space: lambdo image rm what is not needed, then lambdo image prune"
+                     : "free space in the temporary folder, or set TMPDIR to a larger one";
     default:
       return {};
   }

@@ -3,7 +3,6 @@
 #include <unistd.h>
 
 #include <csignal>
-#include <cstdio>
 #include <cstdlib>
 #include <filesystem>
 #include <string>
@@ -14,8 +13,10 @@
 #include "base/log.h"
 #include "base/syscalls.h"
 #include "base/text.h"
+#include "cli/command_error.h"
 #include "cli/commands.h"
 #include "cli/config.h"
+#include "cli/interrupt.h"
 #include "cli/runtime.h"
 #include "http/client.h"
 
@@ -28,9 +29,16 @@ using reactor::Task;
 constexpr size_t kMaxFileBytes = 64 << 20;
 constexpr size_t kMaxAnswerBytes = 64 << 20;
 
+/// `argument` is what named the file.
+Result<std::string> read_named(const std::string& path, const char* argument) {
+  auto content = sys::read_file(path, kMaxFileBytes);
+  if (!content) return std::unexpected(std::move(content).error().with_context(argument));
+  return content;
+}
+
 Result<std::string> read_input(const RunOptions& options) {
   if (!options.input_path) return std::string();
-  return sys::read_file(*options.input_path == "-" ? "/dev/stdin" : *options.input_path, kMaxFileBytes);
+  return read_named(*options.input_path == "-" ? "/dev/stdin" : *options.input_path, "--input");
 }
 
 /// The files by their names below the first one's folder; a file elsewhere goes by its last part.
@@ -49,8 +57,7 @@ Result<engine::RunRequest> read_request(const RunOptions& options) {
   request.input = TRY(read_input(options));
   request.args = options.args;
   for (const std::string& path : options.files) {
-    request.code.push_back(
-        {workspace_name(path, options.files.front()), TRY(sys::read_file(path, kMaxFileBytes))});
+    request.code.push_back({workspace_name(path, options.files.front()), TRY(read_named(path, "FILE"))});
   }
   request.limits = {options.wall_ms, options.cpu_ms, options.memory_mb, options.output_bytes,
                     options.processes};
@@ -124,20 +131,51 @@ Result<Outcome> parse_answer(const http::ClientResponse& response, const std::st
 }
 
 Result<int> print_outcome(const Outcome& outcome) {
+  constexpr int64_t kTimeoutStatus = 128;
   TRY(sys::write_all(STDOUT_FILENO, outcome.standard_output));
   TRY(sys::write_all(STDERR_FILENO, outcome.standard_error));
+  // The word is ours and not the program's: a line of its own.
+  if (outcome.status == kTimeoutStatus && outcome.standard_error == engine::kTimeoutMessage) {
+    TRY(sys::write_all(STDERR_FILENO, "\n"));
+  }
   return static_cast<int>(outcome.status & 0xff);
 }
 
-Task<Result<http::ClientResponse>> post(http::Client& client, http::Url url, std::string json) {
+Task<Result<http::ClientResponse>> post(reactor::Reactor& reactor, http::Client& client, http::Url url,
+                                        std::string json, Interrupt& interrupt) {
   http::ClientRequest request;
   request.method = http::Method::post;
   request.url = std::move(url);
   request.headers.add("Content-Type", "application/json");
   request.body = std::move(json);
-  auto response = co_await client.fetch(std::move(request), kMaxAnswerBytes);
+  interrupt.start(reactor);
+  auto response = co_await client.fetch(std::move(request), kMaxAnswerBytes, interrupt.token());
   co_await client.close();
+  co_await interrupt.stop();
   co_return response;
+}
+
+int interrupted(const Interrupt& interrupt, const char* what_happens) {
+  print_error("run", std::string("interrupted; ") + what_happens);
+  return interrupt.exit_code();
+}
+
+/// Whether the server was reached makes the difference between starting one and looking for what ended it.
+Error without_answer(Error error, const std::string& server) {
+  if (error.code == Code::closed) {
+    return std::move(error).with_context(
+        server +
+        " closed the connection before it answered, so the server ended or was told to give its runs up; "
+        "look at its log, and run the program again once it serves");
+  }
+  if (error.code == Code::payload_too_large || error.code == Code::headers_too_large) {
+    return std::move(error).with_context("the answer of " + server);
+  }
+  if (error.code == Code::io && error.os_errno == 0) {
+    return std::move(error).with_context(server + " does not answer as a Lambdo server does (see --server)");
+  }
+  return std::move(error).with_context("cannot reach " + server +
+                                       " (start one with \"lambdo serve\", or use --local)");
 }
 
 Result<int> run_on_server(const RunOptions& options) {
@@ -145,18 +183,16 @@ Result<int> run_on_server(const RunOptions& options) {
   std::string address = options.server;
   while (address.ends_with('/')) address.pop_back();
   auto url = TRY(http::Url::parse(address + "/run"));
+  Interrupt interrupt = TRY(Interrupt::create());
   auto reactor = TRY(reactor::Reactor::create());
   http::ClientSettings settings;
   // The server answers when the program has ended, and bounds that itself.
   settings.timeouts.response_head_ms = 0;
   const auto client = TRY(http::Client::create(*reactor, std::move(settings)));
-  const auto response = reactor->run(post(*client, std::move(url), request_json(request, !options.json)));
-  if (!response) {
-    return std::unexpected(Error(response.error())
-                               .with_context("cannot reach " + options.server +
-                                             " (start one with \"lambdo serve\", or use "
-                                             "--local)"));
-  }
+  auto response =
+      reactor->run(post(*reactor, *client, std::move(url), request_json(request, !options.json), interrupt));
+  if (!response && interrupt.signal()) return interrupted(interrupt, "the server ends the program");
+  if (!response) return std::unexpected(without_answer(std::move(response).error(), options.server));
   if (options.json) {
     TRY(sys::write_all(STDOUT_FILENO, response->body + "\n"));
     return response->status == 200 ? kExitOk : kExitFailure;
@@ -184,16 +220,19 @@ class TemporaryFolder {
   std::string path_;
 };
 
-Task<Result<engine::RunReport>> run_once(Runtime& runtime, engine::RunRequest request) {
+Task<Result<engine::RunReport>> run_once(reactor::Reactor& reactor, Runtime& runtime,
+                                         engine::RunRequest request, Interrupt& interrupt) {
+  interrupt.start(reactor);
   Result<> started = co_await runtime.start();
-  if (started) started = co_await runtime.language_ready(0);
+  if (started) started = co_await runtime.language_ready(0, interrupt.token());
   Result<engine::RunReport> report = fail(Code::internal, "not started");
   if (started) {
-    report = co_await runtime.runner().run(std::move(request), {});
+    report = co_await runtime.runner().run(std::move(request), interrupt.token());
   } else {
     report = std::unexpected(std::move(started).error());
   }
   co_await runtime.stop();
+  co_await interrupt.stop();
   co_return report;
 }
 
@@ -208,11 +247,16 @@ Result<int> run_locally(const RunOptions& options) {
   config.images.store = config.store_folder();
   std::optional<TemporaryFolder> state = TRY(TemporaryFolder::create());
   config.state_dir = state->path();
-  Foundation foundation = TRY(lay_foundation(config));
+  Interrupt interrupt = TRY(Interrupt::create());
+  auto laid = lay_foundation(config, interrupt.fd());
+  if (!laid && laid.error().code == Code::cancelled) return kExitInterrupted;
+  Foundation foundation = TRY(std::move(laid));
   state.reset();  // its lock is held by a descriptor; whatever ends us now leaves no folder
   auto reactor = TRY(reactor::Reactor::create());
   Runtime runtime(*reactor, config, std::move(foundation));
-  auto report = TRY(reactor->run(run_once(runtime, std::move(request))));
+  auto reported = reactor->run(run_once(*reactor, runtime, std::move(request), interrupt));
+  if (!reported && interrupt.signal()) return interrupted(interrupt, "the program was ended");
+  engine::RunReport report = TRY(std::move(reported));
   if (options.json) {
     api::RunAnswer answer(std::move(report), api::OutputEncoding::utf8);
     TRY(sys::write_all(STDOUT_FILENO, answer.text() + "\n"));
@@ -233,7 +277,7 @@ int run(const RunOptions& options) {
   ::signal(SIGPIPE, SIG_IGN);
   const auto exit_code = options.local ? run_locally(options) : run_on_server(options);
   if (exit_code) return *exit_code;
-  std::fprintf(stderr, "lambdo run: %s\n", exit_code.error().message.c_str());
+  print_error("run", exit_code.error().message);
   return kExitFailure;
 }
 

@@ -49,7 +49,8 @@ static Result<engine::KvmMaterial> prepare_kvm(const Config& config, const std::
   const engine::KvmFiles files{.agent_path = agent_path,
                                .kernel_path = config.vmm.kernel,
                                .modules_path = config.vmm.modules,
-                               .kernel_arguments = config.vmm.kernel_arguments};
+                               .kernel_arguments = config.vmm.kernel_arguments,
+                               .networks = gives_network(config)};
   return engine::load_kvm_material(files, config.languages);
 }
 
@@ -65,18 +66,12 @@ static Result<namespaces::LauncherProcess> start_launcher(const Config& config) 
 
 static Result<> start_network(const Config& config, net::PortKind kind, Foundation& foundation) {
   if (!gives_network(config)) return {};
-  const net::HostNetworkSettings settings = TRY(network_settings(config, kind, std::nullopt));
+  const bool is_tcp = config.agent.transport == AgentTransport::tcp;
+  const net::HostNetworkSettings settings =
+      TRY(network_settings(config, kind, is_tcp ? std::optional(config.api.grpc_port) : std::nullopt));
   foundation.network = TRY(net::GuestNetwork::start_process(settings));
   foundation.resolvers = settings.resolvers;
   return {};
-}
-
-/// Their virtio-net device is not there yet.
-static Result<> refuse_network_of_microvms(const Config& config) {
-  if (!gives_network(config)) return {};
-  return fail(Code::unavailable,
-              "microVMs cannot have a network yet: set vmm.engine: namespace, or network.requests and the "
-              "languages' network to none");
 }
 
 Result<Foundation> lay_foundation(const Config& config, int interrupt_fd) {
@@ -86,7 +81,7 @@ Result<Foundation> lay_foundation(const Config& config, int interrupt_fd) {
   if (config.vmm.engine != EngineChoice::namespaces) {
     auto material = prepare_kvm(config, foundation.agent_path);
     if (material) {
-      TRY(refuse_network_of_microvms(config));
+      TRY(start_network(config, net::PortKind::tap, foundation));
       foundation.kvm = *std::move(material);
       return foundation;
     }
@@ -95,6 +90,10 @@ Result<Foundation> lay_foundation(const Config& config, int interrupt_fd) {
     // Who has KVM and names a kernel wants VMs: a mistake in the files must not quietly take the wall away.
     if (material.error().code != Code::unavailable)
       return std::unexpected(std::move(material).error().with_context("vmm.engine: auto"));
+    if (config.agent.transport == AgentTransport::tcp) {
+      return fail(Code::unavailable,
+                  "agent.transport: tcp needs the kvm engine: " + material.error().message);
+    }
     foundation.engine_warning = "vmm.engine: auto took namespace: " + material.error().message;
   }
   foundation.launcher = TRY(start_launcher(config));
@@ -131,9 +130,19 @@ reactor::Task<Result<>> Runtime::start() {
     network_ =
         std::make_unique<net::GuestNetwork>(reactor_, *std::move(foundation_.network), foundation_.resolvers);
   }
+  if (config_.agent.transport == AgentTransport::tcp) {
+    listener_ = std::make_unique<engine::AgentListener>(
+        reactor_, engine::AgentListenerOptions{.host = config_.api.grpc_host, .port = config_.api.grpc_port});
+    if (auto listening = listener_->start(); !listening)
+      co_return std::unexpected(std::move(listening).error().with_context("api.grpc_host, api.gprc_port"));
+  }
   if (foundation_.kvm) {
-    engine_ = std::make_unique<engine::KvmEngine>(reactor_, agents_, files_, *std::move(foundation_.kvm),
-                                                  static_cast<int64_t>(config_.vmm.boot_timeout_ms));
+    const engine::KvmEngineOptions options{
+        .boot_timeout_ms = static_cast<int64_t>(config_.vmm.boot_timeout_ms),
+        .listener = listener_.get(),
+        .network_limits = device_limits(config_.network.limits)};
+    engine_ =
+        std::make_unique<engine::KvmEngine>(reactor_, agents_, files_, *std::move(foundation_.kvm), options);
   } else {
     launcher_ = std::make_unique<namespaces::Launcher>(reactor_, *std::move(foundation_.launcher));
     engine_ = std::make_unique<engine::NamespaceEngine>(
@@ -163,9 +172,9 @@ reactor::Task<Result<>> Runtime::start_images() {
   co_return Result<>{};
 }
 
-reactor::Task<Result<>> Runtime::language_ready(size_t language) {
+reactor::Task<Result<>> Runtime::language_ready(size_t language, reactor::CancelToken token) {
   if (!images_) co_return Result<>{};
-  co_return co_await images_->first_attempt(language, {});
+  co_return co_await images_->first_attempt(language, token);
 }
 
 reactor::Task<> Runtime::stop() {
@@ -173,6 +182,7 @@ reactor::Task<> Runtime::stop() {
   if (image_services_) co_await image_services_->close();
   if (runner_) co_await runner_->stop();
   if (engine_) co_await engine_->stop();
+  if (listener_) co_await listener_->stop();
   if (network_) co_await network_->stop();
 }
 

@@ -11,6 +11,7 @@
 #include "cli/language_images.h"
 #include "cli/registry_credentials.h"
 #include "engine/agent_client.h"
+#include "engine/agent_listener.h"
 #include "engine/engine.h"
 #include "engine/kvm_material.h"
 #include "engine/runner.h"
@@ -54,7 +55,7 @@ class Runtime {
   reactor::Task<> stop();
 
   /// Waits until it is known whether this language's guests can be started.
-  reactor::Task<Result<>> language_ready(size_t language);
+  reactor::Task<Result<>> language_ready(size_t language, reactor::CancelToken token);
 
   /// Both after `start`.
   [[nodiscard]] engine::Runner& runner() { return *runner_; }
@@ -70,7 +71,8 @@ class Runtime {
   Foundation foundation_;
   engine::AgentRuntime agents_;
   reactor::BlockingPool files_;
-  std::unique_ptr<net::GuestNetwork> network_;  ///< where guests may have a network
+  std::unique_ptr<engine::AgentListener> listener_;  ///< for agents that come over TCP
+  std::unique_ptr<net::GuestNetwork> network_;       ///< where guests may have a network
   std::unique_ptr<namespaces::Launcher> launcher_;
   std::unique_ptr<engine::Engine> engine_;
   std::unique_ptr<engine::Runner> runner_;

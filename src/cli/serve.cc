@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <csignal>
-#include <cstdio>
 #include <cstdlib>
 #include <memory>
 #include <string>
@@ -12,6 +11,7 @@
 #include "api/handlers.h"
 #include "base/log.h"
 #include "base/text.h"
+#include "cli/command_error.h"
 #include "cli/commands.h"
 #include "cli/config.h"
 #include "cli/interrupt.h"
@@ -117,7 +117,8 @@ Task<> watch_engine(engine::Engine& engine, reactor::CancelSource& waiting, std:
 }
 
 /// Returns on SIGINT or SIGTERM; fails where the engine did.
-Task<Result<>> wait_for_end(reactor::Reactor& reactor, int signals, Runtime& runtime) {
+Task<Result<>> wait_for_end(reactor::Reactor& reactor, uint64_t drain_timeout_ms, int signals,
+                            Runtime& runtime) {
   reactor::CancelSource waiting;
   std::string failure;
   reactor::Scope watch(reactor);
@@ -126,7 +127,15 @@ Task<Result<>> wait_for_end(reactor::Reactor& reactor, int signals, Runtime& run
   watch.cancel();
   co_await watch.join();
   if (!failure.empty()) co_return fail(Code::engine_failed, failure);
-  log::info("stopping", {{"signal", signal.value_or(0)}, {"running", runtime.runner().running()}});
+  const size_t runs = runtime.runner().running() + runtime.runner().queued();
+  if (runs == 0) {
+    log::info("stopping", {{"signal", signal.value_or(0)}});
+  } else {
+    // Not only for information: whoever pressed ^C waits, and wants to know for what.
+    log::warning("stopping: " + std::to_string(runs) + (runs == 1 ? " run" : " runs") +
+                     " may end first; the signal again gives up what is left",
+                 {{"signal", signal.value_or(0)}, {"drain_timeout_ms", drain_timeout_ms}});
+  }
   co_return Result<>{};
 }
 
@@ -145,7 +154,7 @@ Task<Result<>> serve_until_signal(reactor::Reactor& reactor, const Config& confi
                           {"version", LAMBDO_VERSION}});
   reactor::Scope scope(reactor);
   scope.spawn(server.serve());
-  const Result<> ended = co_await wait_for_end(reactor, signals, runtime);
+  const Result<> ended = co_await wait_for_end(reactor, config.runner.drain_timeout_ms, signals, runtime);
   co_await drain(reactor, config, signals, runtime, server);
   co_await scope.join();
   co_return ended;
@@ -199,7 +208,10 @@ Result<> serve_config(const Config& config) {
 int serve(const ServeOptions& options) {
   const auto config = effective_config(options);
   if (!config) {
-    std::fprintf(stderr, "%s\n", config.error().message.c_str());
+    print_error("serve", config.error().message,
+                config.error().code == Code::invalid_argument
+                    ? "lambdo config check FILE tells all problems of a configuration, warnings too"
+                    : "");
     return kExitFailure;
   }
   log::configure(config->log.level, config->log.format);

@@ -28,6 +28,8 @@ Error error_of(const grpc::Status& status, bool cancelled) {
       return {Code::agent_lost, 0, std::move(message)};
     case grpc::StatusCode::RESOURCE_EXHAUSTED:
       return {Code::resource_exhausted, 0, std::move(message)};
+    case grpc::StatusCode::UNIMPLEMENTED:
+      return {Code::agent_protocol, 0, "agent: does not know this call, as the original's do not"};
     default:
       return {Code::agent_protocol, 0, std::move(message)};
   }
@@ -53,6 +55,10 @@ class UnaryCall final : public Completion, private reactor::CancelHook {
     } else if (token_.source() != nullptr) {
       hook(*token_.source());
     }
+  }
+  /// Once it has been awaited.
+  [[nodiscard]] bool is_unimplemented() const {
+    return status_.error_code() == grpc::StatusCode::UNIMPLEMENTED;
   }
   Result<Response> await_resume() {
     if (!status_.ok()) return std::unexpected(error_of(status_, token_.cancelled()));
@@ -106,10 +112,21 @@ reactor::Task<Result<>> AgentConnection::wait_ready(reactor::CancelToken token) 
   const grpc_definitions::Empty request;
   UnaryCall<grpc_definitions::StatusMessage> call(runtime.reactor, token);
   call.start(state_->stub->AsyncStatus(&call.context(), request, runtime.queue.get()));
-  const auto status = CO_TRY(co_await call);
+  const auto answer = co_await call;
+  if (call.is_unimplemented()) co_return Result<>{};
+  const auto status = CO_TRY(answer);
   if (status.code() != grpc_definitions::READY) {
     co_return fail(Code::agent_protocol, "agent: says it is not ready before its first run");
   }
+  co_return Result<>{};
+}
+
+reactor::Task<Result<>> AgentConnection::configure(const grpc_definitions::ConfigureRequest& request,
+                                                   reactor::CancelToken token) {
+  AgentRuntime::State& runtime = runtime_->state();
+  UnaryCall<grpc_definitions::Empty> call(runtime.reactor, token);
+  call.start(state_->stub->AsyncConfigure(&call.context(), request, runtime.queue.get()));
+  CO_TRY(co_await call);
   co_return Result<>{};
 }
 

@@ -9,6 +9,7 @@
 #include "reactor/task.h"
 
 namespace grpc_definitions {
+class ConfigureRequest;
 class ExecuteRequest;
 class ExecuteResponse;
 }  // namespace grpc_definitions
@@ -23,8 +24,13 @@ class AgentConnection {
   static Result<std::unique_ptr<AgentConnection>> create(AgentRuntime& runtime, Fd socket);
   ~AgentConnection();
 
-  /// Waits until the agent says that it is ready.
+  /// Waits until the agent says that it is ready. The original Lambdo's agents do not know the question: they
+  /// have said it when they registered.
   reactor::Task<Result<>> wait_ready(reactor::CancelToken token);
+  /// Gives the guest its name and network, as proto/lambdo.proto says. Errors as of execute(); agent_protocol
+  /// also for what the guest's kernel refuses, with its words.
+  reactor::Task<Result<>> configure(const grpc_definitions::ConfigureRequest& request,
+                                    reactor::CancelToken token);
   /// Runs the request's steps. `request` lives until this returns. Errors: agent_lost where the connection
   /// broke, agent_protocol where the answer is no answer, invalid_argument and resource_exhausted as the
   /// agent says, cancelled with the token.

@@ -16,6 +16,8 @@
 
 namespace lambdo::engine {
 
+class AgentConnection;
+
 /// What a guest has used up to now.
 struct GuestUsage {
   uint64_t oom_kills = 0;  ///< processes that the kernel killed because the guest's memory limit was reached
@@ -33,6 +35,11 @@ class Guest {
   [[nodiscard]] virtual bool alive() const = 0;
   /// Why it ended by itself, with what it said before; waits a moment for that end. nullopt where it lives.
   virtual reactor::Task<std::optional<Error>> reason_of_end() = 0;
+  /// Has the agent, which is ready, set up what only it can, such as the guest's end of a network. Once,
+  /// before the run.
+  virtual reactor::Task<Result<>> configure(AgentConnection& /*agent*/, reactor::CancelToken /*token*/) {
+    co_return Result<>{};
+  }
   /// Changes memory_mb and processes from what the language says, before the run.
   virtual reactor::Task<Result<>> apply_limits(Limits limits) = 0;
   virtual reactor::Task<Result<GuestUsage>> usage() = 0;

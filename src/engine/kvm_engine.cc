@@ -5,10 +5,13 @@
 #include <utility>
 
 #include "base/log.h"
+#include "engine/agent_client.h"
 #include "kvm/vm.h"
+#include "lambdo.pb.h"
 #include "reactor/scope.h"
 #include "reactor/timer.h"
 #include "virtio/rng.h"
+#include "virtio_net/device.h"
 #include "vsock/device.h"
 
 namespace lambdo::engine {
@@ -49,10 +52,12 @@ static std::string describe(const kvm::VmExit& exit) {
 
 class KvmEngine::KvmGuest final : public Guest {
  public:
-  KvmGuest(KvmEngine& engine, const KvmLanguage& language, kvm::BootToken token)
+  KvmGuest(KvmEngine& engine, const KvmLanguage& language, kvm::BootToken token,
+           std::optional<net::AttachedGuest> network)
       : engine_(engine),
         language_(language),
         token_(std::move(token)),
+        network_(std::move(network)),
         vsock_(engine.reactor_, {.guest_cid = kGuestCid}),
         changed_(engine.reactor_),
         watch_(engine.reactor_) {
@@ -64,6 +69,7 @@ class KvmEngine::KvmGuest final : public Guest {
   reactor::Task<Result<>> boot(reactor::CancelToken token);
 
   Fd take_agent_socket() override { return std::move(agent_socket_); }
+  reactor::Task<Result<>> configure(AgentConnection& agent, reactor::CancelToken token) override;
   [[nodiscard]] bool alive() const override { return vm_ != nullptr && !vm_->ended().is_set(); }
   reactor::Task<std::optional<Error>> reason_of_end() override;
   // The agent applies them, as the request says.
@@ -77,8 +83,12 @@ class KvmEngine::KvmGuest final : public Guest {
   [[nodiscard]] Error boot_timeout() const;
 
  private:
+  reactor::Task<Result<>> plug_in();
   reactor::Task<Result<>> start_vm();
   reactor::Task<Result<>> wait_until_ready(reactor::CancelToken token);
+  reactor::Task<Result<Fd>> dial(reactor::CancelToken token);
+  reactor::Task<Result<Fd>> dial_expected(reactor::CancelToken token);
+  reactor::Task<> end_with_vm(reactor::Scope& scope);
   reactor::Task<> watch_vm(reactor::CancelToken token);
   void accept_registration(Fd socket);
   [[nodiscard]] Error why_ended() const;
@@ -86,8 +96,11 @@ class KvmEngine::KvmGuest final : public Guest {
   KvmEngine& engine_;
   const KvmLanguage& language_;
   kvm::BootToken token_;
+  std::optional<net::AttachedGuest> network_;
+  std::unique_ptr<ExpectedAgent> expected_;  // where the image has an init of its own
   virtio::Rng rng_;
   vsock::Vsock vsock_;
+  std::optional<virtio_net::Net> net_;  // where there is a network
   std::unique_ptr<kvm::Vm> vm_;
   Fd agent_socket_;
   uint32_t agent_port_ = 0;  // 0: not registered
@@ -97,17 +110,57 @@ class KvmEngine::KvmGuest final : public Guest {
   reactor::Scope watch_;
 };
 
+/// "192.168.10.2/24"
+static std::string address_of(const net::AttachedGuest& network) {
+  return network.lease.address.text() + "/" + std::to_string(network.prefix_len);
+}
+
+/// Makes its network device, and has its agent expected where that comes over the network.
+reactor::Task<Result<>> KvmEngine::KvmGuest::plug_in() {
+  if (language_.has_own_init && (!network_ || engine_.options_.listener == nullptr)) {
+    co_return fail(Code::engine_failed, "an agent that comes by TCP needs a network to come over");
+  }
+  if (!network_) co_return Result<>{};
+  auto tap =
+      CO_TRY(co_await engine_.pool_.run([this] { return virtio_net::Tap::adopt(std::move(network_->end)); }));
+  net_.emplace(engine_.reactor_, engine_.pool_, std::move(tap),
+               virtio_net::NetOptions{.mac = {network_->lease.mac.bytes},
+                                      .mtu = static_cast<uint16_t>(network_->mtu),
+                                      .transmit_limits = engine_.options_.network_limits,
+                                      .receive_limits = engine_.options_.network_limits});
+  if (language_.has_own_init)
+    expected_ = CO_TRY(engine_.options_.listener->expect(network_->lease.address.text()));
+  co_return Result<>{};
+}
+
+reactor::Task<Result<>> KvmEngine::KvmGuest::configure(AgentConnection& agent, reactor::CancelToken token) {
+  if (!network_ || language_.has_own_init) co_return Result<>{};
+  grpc_definitions::ConfigureRequest request;
+  grpc_definitions::NetworkInterface& interface = *request.mutable_interface();
+  interface.set_mac(network_->lease.mac.text());
+  interface.set_ipv4(address_of(*network_));
+  interface.set_ipv4_gateway(network_->gateway.text());
+  interface.set_mtu(network_->mtu);
+  for (const net::Ipv4Address& resolver : network_->resolvers) interface.add_dns_servers(resolver.text());
+  co_return co_await agent.configure(request, token);
+}
+
 reactor::Task<Result<>> KvmEngine::KvmGuest::start_vm() {
-  const auto command_line = CO_TRY(guest_command_line(token_, engine_.material_.kernel_arguments));
+  std::optional<GuestNetwork> told;
+  if (language_.has_own_init) told = {.address = address_of(*network_), .gateway = network_->gateway.text()};
+  const auto command_line = CO_TRY(guest_command_line(token_, engine_.material_.kernel_arguments, told));
   kvm::VmConfig config{.ram_bytes = language_.ram_bytes,
                        .vcpu_count = language_.vcpu_count,
                        .kernel = engine_.material_.kernel,
-                       .initrd = language_.archive,
+                       .initrd = network_ ? language_.networked_archive : language_.archive,
                        .token = token_,
                        .command_line = command_line.text(),
                        .devices = {&rng_, &vsock_}};
-  vsock_.listen(kRegistrationPort,
-                [this](Fd socket, uint32_t /*peer_port*/) { accept_registration(std::move(socket)); });
+  if (net_) config.devices.push_back(&*net_);
+  if (!language_.has_own_init) {
+    vsock_.listen(kRegistrationPort,
+                  [this](Fd socket, uint32_t /*peer_port*/) { accept_registration(std::move(socket)); });
+  }
   vm_ = CO_TRY(co_await kvm::Vm::start(engine_.reactor_, engine_.threads_, std::move(config)));
   watch_.spawn(watch_vm(watch_.token()));
   co_return Result<>{};
@@ -115,17 +168,35 @@ reactor::Task<Result<>> KvmEngine::KvmGuest::start_vm() {
 
 reactor::Task<Result<>> KvmEngine::KvmGuest::boot(reactor::CancelToken token) {
   const int64_t start_ns = engine_.reactor_.now_ns();
+  CO_TRY(co_await plug_in());
   CO_TRY(co_await start_vm());
   const int64_t started_ns = engine_.reactor_.now_ns();
-  CO_TRY(co_await wait_until_ready(token));
-  const int64_t ready_ns = engine_.reactor_.now_ns();
-  auto socket = co_await vsock_.connect(agent_port_, token);
+  auto socket = expected_ ? co_await dial_expected(token) : co_await dial(token);
   if (!socket && !alive()) co_return std::unexpected(why_ended());
   agent_socket_ = CO_TRY(std::move(socket));
   log::debug("guest booted", {{"start_us", (started_ns - start_ns) / 1000},
-                              {"boot_us", (ready_ns - started_ns) / 1000},
-                              {"connect_us", (engine_.reactor_.now_ns() - ready_ns) / 1000}});
+                              {"boot_us", (engine_.reactor_.now_ns() - started_ns) / 1000}});
   co_return Result<>{};
+}
+
+/// Over vsock, once it has registered there.
+reactor::Task<Result<Fd>> KvmEngine::KvmGuest::dial(reactor::CancelToken token) {
+  CO_TRY(co_await wait_until_ready(token));
+  co_return co_await vsock_.connect(agent_port_, token);
+}
+
+/// Over the guest's network.
+reactor::Task<Result<Fd>> KvmEngine::KvmGuest::dial_expected(reactor::CancelToken token) {
+  reactor::Scope scope(engine_.reactor_, token);
+  scope.spawn(end_with_vm(scope));
+  auto socket = co_await expected_->connect(scope.token());
+  scope.cancel();
+  co_await scope.join();
+  co_return socket;
+}
+
+reactor::Task<> KvmEngine::KvmGuest::end_with_vm(reactor::Scope& scope) {
+  if (co_await vm_->ended().wait(scope.token())) scope.cancel();
 }
 
 reactor::Task<Result<>> KvmEngine::KvmGuest::wait_until_ready(reactor::CancelToken token) {
@@ -168,9 +239,11 @@ void KvmEngine::KvmGuest::status(bool ready) {
 
 Error KvmEngine::KvmGuest::boot_timeout() const {
   const std::string console = vm_ ? kvm::last_console_lines(vm_->console(), kConsoleLines) : std::string();
-  const char* missing = agent_port_ == 0 ? "register" : ready_ ? "take a connection" : "become ready";
+  const bool has_registered = expected_ ? expected_->registered() : agent_port_ != 0;
+  const bool is_ready = expected_ ? expected_->ready() : ready_;
+  const char* missing = !has_registered ? "register" : is_ready ? "take a connection" : "become ready";
   std::string message = "the guest's agent did not " + std::string(missing) + " within " +
-                        std::to_string(engine_.boot_timeout_ms_) + " ms";
+                        std::to_string(engine_.options_.boot_timeout_ms) + " ms";
   log::warning("a guest did not boot in time", {{"reason", message}, {"console", console}});
   return {Code::guest_boot_timeout, 0, std::move(message)};
 }
@@ -217,20 +290,24 @@ static Error as_start_failure(Error error) {
 reactor::Task<Result<GuestUsage>> KvmEngine::KvmGuest::destroy() {
   watch_.cancel();
   co_await watch_.join();
-  // Streams read and write guest memory: they end before it goes.
+  expected_.reset();
+  // Streams and frames read and write guest memory: they end before it goes.
   co_await vsock_.stop();
+  if (net_) co_await net_->stop();
   if (vm_) co_await vm_->destroy();
+  // With it goes the last copy of the TAP: the kernel takes an interface away while we wait.
+  if (net_) co_await engine_.pool_.run([this] { net_.reset(); });
   co_return GuestUsage{};
 }
 
 KvmEngine::KvmEngine(reactor::Reactor& reactor, AgentRuntime& agents, reactor::BlockingPool& pool,
-                     KvmMaterial material, int64_t boot_timeout_ms)
+                     KvmMaterial material, KvmEngineOptions options)
     : reactor_(reactor),
       agents_(agents),
       pool_(pool),
       threads_(reactor),
       material_(std::move(material)),
-      boot_timeout_ms_(boot_timeout_ms),
+      options_(options),
       never_(reactor) {
   agents_.set_registry(this);
 }
@@ -258,10 +335,10 @@ reactor::Task<Result<>> KvmEngine::prepare(size_t index, const Language& languag
 
 reactor::Task<Result<std::unique_ptr<Guest>>> KvmEngine::create_guest(
     size_t language, std::optional<net::AttachedGuest> network, reactor::CancelToken token) {
-  if (network) co_return fail(Code::engine_failed, "microVMs have no network device yet");
   auto secret = CO_TRY(kvm::BootToken::random());
-  auto guest = std::make_unique<KvmGuest>(*this, material_.languages.at(language), std::move(secret));
-  reactor::Deadline deadline(reactor_, reactor_.now_ns() + boot_timeout_ms_ * 1'000'000, token);
+  auto guest = std::make_unique<KvmGuest>(*this, material_.languages.at(language), std::move(secret),
+                                          std::move(network));
+  reactor::Deadline deadline(reactor_, reactor_.now_ns() + options_.boot_timeout_ms * 1'000'000, token);
   Result<> booted = co_await guest->boot(deadline.token());
   if (booted) co_return guest;
   Error error = deadline.passed() ? guest->boot_timeout() : std::move(booted).error();

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "engine/agent_listener.h"
 #include "engine/agent_runtime.h"
 #include "engine/engine.h"
 #include "engine/kvm_material.h"
@@ -12,16 +13,26 @@
 #include "reactor/blocking_pool.h"
 #include "reactor/event.h"
 #include "reactor/reactor.h"
+#include "virtio_net/rate_limit.h"
 
 namespace lambdo::engine {
 
+struct KvmEngineOptions {
+  int64_t boot_timeout_ms = 30'000;
+  /// Where the agents of images with an init of their own register; outlives the engine. nullptr where no
+  /// language has one.
+  AgentListener* listener = nullptr;
+  virtio_net::DirectionLimits network_limits;  ///< of a guest, each way
+};
+
 /// Guests in microVMs of our own VMM: each has a kernel of its own, booted for it. The agent in it registers
-/// over vsock, then the host dials it.
+/// over vsock, then the host dials it. An image
+/// with an init of its own has the original's agent, which does both over the guest's network.
 class KvmEngine final : public Engine, private AgentRegistry {
  public:
   /// `agents`, whose registry the engine is, and `pool`, for files to be read, outlive it.
   KvmEngine(reactor::Reactor& reactor, AgentRuntime& agents, reactor::BlockingPool& pool,
-            KvmMaterial material, int64_t boot_timeout_ms);
+            KvmMaterial material, KvmEngineOptions options);
   ~KvmEngine() override;
 
   [[nodiscard]] std::string_view name() const override { return "kvm"; }
@@ -46,7 +57,7 @@ class KvmEngine final : public Engine, private AgentRegistry {
   reactor::BlockingPool& pool_;
   kvm::VcpuThreads threads_;
   KvmMaterial material_;
-  int64_t boot_timeout_ms_;
+  KvmEngineOptions options_;
   std::map<std::string, KvmGuest*, std::less<>> guests_;  // by token, which is also the agent's id
   reactor::Event never_;
 };

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -25,11 +26,15 @@ struct KvmFiles {
   std::string kernel_path;       ///< vmlinux or bzImage
   std::string modules_path;      ///< lib/modules/VERSION of a modular kernel; empty: all is built in
   std::string kernel_arguments;  ///< appended to the command line; may be empty
+  bool networks = false;         ///< guests may have a network
 };
 
 /// What the microVMs of one language are started from.
 struct KvmLanguage {
   std::shared_ptr<const kvm::BootArchive> archive;
+  /// The same for guests with a network; null where there are none.
+  std::shared_ptr<const kvm::BootArchive> networked_archive;
+  bool has_own_init = false;  ///< as Language says
   uint64_t ram_bytes = 0;
   uint32_t vcpu_count = 1;
   uint64_t max_memory_mb = 0;  ///< the largest memory limit that a run in it can have
@@ -39,6 +44,8 @@ struct KvmLanguage {
 struct KvmSharedFiles {
   std::string agent;
   std::vector<kvm::KernelModule> modules;
+  /// For guests with a network; nullopt where there are none.
+  std::optional<std::vector<kvm::KernelModule>> network_modules;
 };
 
 /// Read once, shared by all guests.
@@ -58,8 +65,16 @@ Result<KvmMaterial> load_kvm_material(const KvmFiles& files, const std::vector<L
 /// Reads the initramfs of one language. Blocks. Errors name the key below the language.
 Result<KvmLanguage> load_kvm_language(const KvmSharedFiles& shared, const Language& language);
 
-/// The kernel's command line in the guest with this token. invalid_argument where `arguments` are none.
-Result<kvm::CommandLine> guest_command_line(const kvm::BootToken& token, const std::string& arguments);
+/// What a guest whose image has its own init is told of its network, by the kernel's command line.
+struct GuestNetwork {
+  std::string address;  ///< "192.168.10.2/24"
+  std::string gateway;  ///< may be empty
+};
+
+/// The kernel's command line in the guest with this token. invalid_argument where `arguments` are none, or
+/// the network is.
+Result<kvm::CommandLine> guest_command_line(const kvm::BootToken& token, const std::string& arguments,
+                                            const std::optional<GuestNetwork>& network = {});
 
 /// How much RAM a guest of `language` gets: what the configuration says, else enough for the kernel, the
 /// image packed and unpacked, and the memory limit. `unpacked_bytes` is the image's size in the guest.

@@ -8,6 +8,8 @@ std::string_view LanguageState::name() const {
       return "waiting";
     case Phase::fetching:
       return "fetching";
+    case Phase::importing:
+      return "importing";
     case Phase::unpacking:
       return "unpacking";
     case Phase::failed:
@@ -27,6 +29,8 @@ std::string LanguageState::sentence() const {
       if (total_bytes == 0) return "its image is being fetched";
       return "its image is being fetched (" + std::to_string(done_bytes * 100 / total_bytes) + "% of " +
              std::to_string((total_bytes + kMegabyte - 1) / kMegabyte) + " MB)";
+    case Phase::importing:
+      return "its image is being imported";
     case Phase::unpacking:
       return "its image is being unpacked";
     case Phase::failed:

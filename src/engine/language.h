@@ -52,6 +52,9 @@ struct Language {
   uint32_t cpu_percent = 0;   ///< of one processor, for each guest; 0: no limit
   uint64_t vm_memory_mb = 0;  ///< MiB of RAM of a microVM; 0: as much as image and limits need
   uint32_t vcpus = 1;         ///< processors of a microVM
+  /// The image brings an init of its own, which starts an agent of its own: the original Lambdo's layout.
+  /// Ours hands over to it; the agent comes over the guest's network.
+  bool has_own_init = false;
   StepUser user;
   net::Policy network;  ///< what its programs may reach, unless a request says less; none: no network at all
 };
@@ -60,7 +63,8 @@ struct Language {
 struct LanguageState {
   enum class Phase {
     waiting,    ///< nothing has happened yet
-    fetching,   ///< the image's layers come
+    fetching,   ///< the image's layers come from a registry
+    importing,  ///< they are copied from a layout or an archive of this machine
     unpacking,  ///< they are made into what guests run from
     failed,     ///< the last attempt failed; another one follows
     ready       ///< guests can be started

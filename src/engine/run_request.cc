@@ -196,6 +196,30 @@ static bool has_args_placeholder(const Language& language) {
                              [](const Step& step) { return step.command.contains("{{args}}"); });
 }
 
+/// Agents of the original protocol know neither arguments nor environment nor input of a step: its shell is
+/// told instead.
+static void tell_by_command(grpc_definitions::ExecuteRequest& message, const RunRequest& request,
+                            const Language& language, bool use_input_file) {
+  std::string arguments;
+  for (const std::string& argument : request.args) {
+    arguments += (arguments.empty() ? "" : " ") + shell_quote(argument);
+  }
+  std::string before;
+  const auto add_variable = [&](const std::string& name, const std::string& value) {
+    if (is_variable_name(name)) before += "export " + name + "=" + shell_quote(value) + "; ";
+  };
+  for (const auto& [name, value] : language.environment) add_variable(name, value);
+  for (const auto& [name, value] : request.environment) add_variable(name, value);
+  // Only such agents as run their steps where the files are can have it.
+  if (use_input_file) {
+    before += std::string("[ ! -r ") + kInputFile + " ] || exec <" + kInputFile + "; ";
+  }
+  for (auto& step : *message.mutable_steps()) {
+    if (!arguments.empty()) step.set_command("set -- " + arguments + "; " + step.command());
+    step.set_command(before + step.command());
+  }
+}
+
 grpc_definitions::ExecuteRequest build_execute_request(const RunRequest& request, const Language& language,
                                                        const Limits& limits, const std::string& id) {
   grpc_definitions::ExecuteRequest message;
@@ -228,6 +252,9 @@ grpc_definitions::ExecuteRequest build_execute_request(const RunRequest& request
     auto* variable = message.add_environment();
     variable->set_name(name);
     variable->set_value(value);
+  }
+  if (language.has_own_init) {
+    tell_by_command(message, request, language, !has_input_file && !request.input.empty());
   }
   auto* wanted = message.mutable_limits();
   wanted->set_wall_ms(limits.wall_ms);

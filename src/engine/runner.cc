@@ -55,9 +55,18 @@ Runner::Runner(reactor::Reactor& reactor, Engine& engine, AgentRuntime& agents, 
   CHECK(::getrandom(&id_prefix_, sizeof id_prefix_, 0) == sizeof id_prefix_);
 }
 
+static bool has_access(const net::Policy& policy) {
+  return policy.access != net::Policy::Access::none;
+}
+
+/// Whether a guest needs a network for a run with this policy: to reach something, or to be reached at all.
+static bool needs_network(const Language& language, const net::Policy& policy) {
+  return language.has_own_init || has_access(policy);
+}
+
 Runner::Pools Runner::make_pools(AgentRuntime& agents, size_t index) {
   const Language& language = languages_[index];
-  const bool networked = language.network.access != net::Policy::Access::none;
+  const bool networked = needs_network(language, language.network);
   const auto pool = [&](size_t target, std::optional<net::Policy> policy) {
     return std::make_unique<WarmPool>(
         reactor_, engine_, agents, slots_, network_,
@@ -72,11 +81,9 @@ Runner::Pools Runner::make_pools(AgentRuntime& agents, size_t index) {
 }
 
 WarmPool& Runner::pool_for(const Run& run) const {
-  const auto has_network = [](const net::Policy& policy) {
-    return policy.access != net::Policy::Access::none;
-  };
   const Pools& pools = pools_[run.language];
-  const bool usual = has_network(run.network) == has_network(languages_[run.language].network);
+  const Language& language = languages_[run.language];
+  const bool usual = needs_network(language, run.network) == needs_network(language, language.network);
   CHECK(usual || pools.other);
   return usual ? *pools.usual : *pools.other;
 }

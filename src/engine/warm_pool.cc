@@ -149,6 +149,7 @@ reactor::Task<Result<ReadyGuest>> WarmPool::start_guest() {
   if (agent) {
     started.agent = std::move(*agent);
     ready = co_await started.agent->wait_ready(deadline.token());
+    if (ready) ready = co_await started.guest->configure(*started.agent, deadline.token());
   } else {
     ready = std::unexpected(std::move(agent).error());
   }

@@ -74,7 +74,8 @@ Connection::Connection(ServerContext& context, Fd socket)
                .max_body_bytes = context.options.max_body_bytes},
               request_),
       request_share_(context.budget),
-      response_share_(context.budget) {
+      response_share_(context.budget),
+      late_(context.draining) {
   const ServerOptions& options = context.options;
   shortest_timeout_ms_ = std::min({options.header_timeout_ms, options.body_timeout_ms,
                                    options.idle_timeout_ms, options.write_timeout_ms});
@@ -155,10 +156,15 @@ Task<bool> Connection::receive_request() {
       continue;
     }
     const bool idle = !parser_.started();
-    if (broken_ || (idle && (context_->draining || receiver_.ended()))) co_return false;
+    if (broken_ || (idle && !may_wait_for_request())) co_return false;
     if (timed_out_ || receiver_.ended()) co_return co_await give_up_reading();
     (void)co_await receiver_.changed().wait();
   }
+}
+
+bool Connection::may_wait_for_request() const {
+  if (receiver_.ended() || context_->closing) return false;
+  return late_ || !context_->draining;
 }
 
 /// Feeds the parser with what is there; false where the connection is to be closed.

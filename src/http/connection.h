@@ -25,8 +25,11 @@ class Connection final : private reactor::Timer {
   Task<> serve();
   /// Says 503 instead.
   Task<> refuse();
-  /// ServerContext::draining has been set: an idle connection closes now, a busy one after its response.
+  /// ServerContext::draining or closing has been set: an idle connection closes now, a busy one after its
+  /// response. One that came late waits for its one request until the closing.
   void drain() { receiver_.changed().notify_all(); }
+  /// Whether it came when the server was draining already.
+  [[nodiscard]] bool is_late() const { return late_; }
   /// Ends it, and cancels the request that runs.
   void abort();
 
@@ -42,6 +45,7 @@ class Connection final : private reactor::Timer {
   Task<> send_refusal(Response response);
   Task<bool> send(std::string_view data);
   Task<> close();
+  [[nodiscard]] bool may_wait_for_request() const;
   [[nodiscard]] int64_t write_time_left_ms() const;
   void enter(Phase phase, int64_t timeout_ms);
   void look_again(int64_t now_ns);
@@ -56,6 +60,7 @@ class Connection final : private reactor::Timer {
   ByteBudget::Share response_share_;
   std::string output_;
   reactor::CancelSource abort_;
+  const bool late_;
   Phase phase_ = Phase::idle;
   int64_t deadline_ns_ = 0;
   int64_t writing_ns_ = 0;                                  ///< waited for the client to take this response

@@ -1,5 +1,6 @@
 #include "http/server.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "base/check.h"
@@ -12,11 +13,13 @@ namespace lambdo::http {
 /// Connections over the limit that are told so at the same time; further ones wait in the backlog.
 static constexpr size_t kMaxRefusing = 64;
 static constexpr int64_t kAcceptRetryMs = 100;
+/// For the last answers on connections that came while draining.
+static constexpr int64_t kLastAnswersNs = 1'000'000'000;
 
 Server::Server(reactor::Reactor& reactor, const Router& router, ServerOptions options)
     : context_(reactor, router, std::move(options)),
       scope_(reactor),
-      slot_freed_(reactor),
+      connection_ended_(reactor),
       stopped_(reactor) {}
 
 Server::~Server() {
@@ -67,7 +70,7 @@ Task<std::optional<Fd>> Server::next_socket() {
   const CancelToken token = accepting_.token();
   while (!token.cancelled()) {
     if (refusing_ >= kMaxRefusing) {
-      (void)co_await slot_freed_.wait(token);
+      (void)co_await connection_ended_.wait(token);
       continue;
     }
     auto socket = co_await listener_->accept(token);
@@ -89,23 +92,31 @@ Task<> Server::serve_connection(Fd socket, bool refuse) {
   {
     Connection connection(context_, std::move(socket));
     connections_.insert(&connection);
+    if (!connection.is_late()) ++earlier_;
     co_await (refuse ? connection.refuse() : connection.serve());
+    if (!connection.is_late()) --earlier_;
     connections_.erase(&connection);
   }
   --context_.statistics.connections_open;
   if (refuse) --refusing_;
-  slot_freed_.notify_all();
+  connection_ended_.notify_all();
 }
 
 Task<> Server::stop(int64_t deadline_ns) {
   context_.draining = true;
-  accepting_.cancel();
   for (Connection* connection : connections_) connection->drain();
+  reactor::Deadline deadline(context_.reactor, deadline_ns);
+  while (earlier_ > 0 && !deadline.token().cancelled()) {
+    (void)co_await connection_ended_.wait(deadline.token());
+  }
+  context_.closing = true;
+  accepting_.cancel();
   if (!serving_) {
     if (listener_) co_await listener_->close();
     co_return;
   }
-  reactor::Deadline deadline(context_.reactor, deadline_ns);
+  for (Connection* connection : connections_) connection->drain();
+  deadline.set(std::min(deadline_ns, context_.reactor.now_ns() + kLastAnswersNs));
   (void)co_await stopped_.wait(deadline.token());
   for (Connection* connection : connections_) connection->abort();
   co_await stopped_.wait();

@@ -66,7 +66,8 @@ struct ServerContext {
   ByteBudget budget;
   ServerStatistics statistics;
   ResponseHeadWriter head_writer;
-  bool draining = false;
+  bool draining = false;  ///< connections from before are on their way out, new ones get one answer
+  bool closing = false;   ///< no connection waits for a request any more
 };
 
 /// An HTTP/1.1 and 1.0 server.
@@ -90,9 +91,11 @@ class Server {
   [[nodiscard]] uint16_t port() const { return listener_->port(); }
   /// Serves until `stop`, and returns when the last connection is closed.
   Task<> serve();
-  /// Takes no more connections, closes the idle ones at once and lets running requests end until
-  /// `deadline_ns` of CLOCK_MONOTONIC; what runs then has its `client_gone` cancelled and its connection
-  /// closed. Returns when nothing is left.
+  /// Closes idle connections at once and lets running requests end until `deadline_ns` of CLOCK_MONOTONIC;
+  /// what runs then has its `client_gone` cancelled and its connection closed. As long as requests from
+  /// before run, new connections are still taken, for one answer each: who asks for the server's health
+  /// learns that it ends, and who asks for more is refused by the handler. Returns when nothing is left. May
+  /// be called again meanwhile, for an earlier deadline.
   Task<> stop(int64_t deadline_ns);
 
   [[nodiscard]] ServerStatistics statistics() const;
@@ -101,15 +104,15 @@ class Server {
   Task<> accept_connections();
   Task<std::optional<Fd>> next_socket();
   Task<> serve_connection(Fd socket, bool refuse);
-  [[nodiscard]] bool all_slots_taken() const;
 
   ServerContext context_;
   std::optional<reactor::Listener> listener_;
   reactor::Scope scope_;
   reactor::CancelSource accepting_;
-  reactor::Event slot_freed_;
+  reactor::Event connection_ended_;
   reactor::Event stopped_;
   std::unordered_set<Connection*> connections_;
+  size_t earlier_ = 0;  ///< of connections_: from before the draining
   size_t refusing_ = 0;
   bool serving_ = false;
   bool accept_failing_ = false;

@@ -133,30 +133,62 @@ Result<std::string> LayoutReader::read_blob(const Descriptor& blob, size_t max_b
   return content;
 }
 
-/// The entries of index.json under the tag, or all where none is asked for.
-Result<Index> choose(const std::string& json, const std::string& tag) {
+/// An entry of index.json with its tag, which may be empty.
+struct TaggedEntry {
+  Descriptor manifest;
+  std::string tag;
+};
+
+Result<std::vector<TaggedEntry>> read_entries(const std::string& json) {
   auto parsed = TRY(registry::parse_manifest(json, registry::media_type::kOciIndex));
   auto* index = std::get_if<Index>(&parsed);
   if (index == nullptr) return fail(Code::manifest_invalid, "index.json is no index");
   const auto document = TRY(registry::JsonDocument::parse(json, "index.json", Code::manifest_invalid));
-  const auto entries = TRY(document.root().required_objects("manifests", kMaxEntries));
-  Index chosen{.media_type = index->media_type, .entries = {}};
+  const auto objects = TRY(document.root().required_objects("manifests", kMaxEntries));
+  std::vector<TaggedEntry> entries;
+  for (size_t i = 0; i < objects.size(); ++i) {
+    const auto annotations = TRY(objects[i].object("annotations"));
+    std::string tag;
+    if (annotations) tag = TRY(annotations->text(kTagAnnotation)).value_or("");
+    entries.push_back({std::move(index->entries[i]), std::move(tag)});
+  }
+  return entries;
+}
+
+/// The tags there are, for people.
+std::string listed_tags(const std::vector<TaggedEntry>& entries) {
   std::set<std::string> tags;
-  for (size_t i = 0; i < entries.size(); ++i) {
-    const auto annotations = TRY(entries[i].object("annotations"));
-    std::string own;
-    if (annotations) own = TRY(annotations->text(kTagAnnotation)).value_or("");
-    if (tag.empty() || own == tag) chosen.entries.push_back(index->entries[i]);
-    tags.insert(std::move(own));
-  }
+  for (const TaggedEntry& entry : entries) tags.insert(entry.tag.empty() ? "(none)" : entry.tag);
   std::string list;
-  for (const std::string& own : tags) list += (list.empty() ? "" : ", ") + (own.empty() ? "(none)" : own);
-  if (chosen.entries.empty()) {
-    return fail(Code::not_found,
-                tag.empty() ? "the layout is empty" : "no tag " + tag + "; there is " + list);
+  for (const std::string& tag : tags) list += (list.empty() ? "" : ", ") + tag;
+  return list;
+}
+
+/// Which tag is meant where none is asked for: none, where entries have none, for there is no other way to
+/// name those; else that of the only image, however many tags it has.
+Result<std::string> meant_tag(const std::vector<TaggedEntry>& entries) {
+  const auto is_untagged = [](const TaggedEntry& entry) { return entry.tag.empty(); };
+  if (std::ranges::any_of(entries, is_untagged)) return std::string();
+  const TaggedEntry& first = entries.front();
+  const auto is_same = [&](const TaggedEntry& entry) {
+    return entry.tag == first.tag || entry.manifest.digest == first.manifest.digest;
+  };
+  if (std::ranges::all_of(entries, is_same)) return first.tag;
+  return fail(Code::invalid_argument,
+              "the layout has several images; choose one by its tag: " + listed_tags(entries));
+}
+
+/// The entries of index.json under the tag, or those that are meant without one.
+Result<Index> choose(const std::string& json, const std::string& tag) {
+  const auto entries = TRY(read_entries(json));
+  if (entries.empty()) return fail(Code::not_found, "the layout is empty");
+  const std::string wanted = tag.empty() ? TRY(meant_tag(entries)) : tag;
+  Index chosen{.media_type = std::string(registry::media_type::kOciIndex), .entries = {}};
+  for (const TaggedEntry& entry : entries) {
+    if (entry.tag == wanted) chosen.entries.push_back(entry.manifest);
   }
-  if (tag.empty() && tags.size() > 1) {
-    return fail(Code::invalid_argument, "the layout has several images; choose one by its tag: " + list);
+  if (chosen.entries.empty()) {
+    return fail(Code::not_found, "no tag " + tag + "; there is " + listed_tags(entries));
   }
   return chosen;
 }

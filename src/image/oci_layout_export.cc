@@ -170,6 +170,17 @@ Result<std::string> write_index(const std::optional<std::string>& before, const 
 
 }  // namespace
 
+/// A folder above it that is missing is a mistyped path more often than wanted: the same as for files.
+static Result<> make_last_folder(const std::string& folder) {
+  auto made = sys::mkdir(folder, 0755);
+  if (made || made.error().os_errno == EEXIST) return {};
+  if (made.error().os_errno == ENOENT) {
+    return fail(Code::invalid_argument,
+                folder + ": there is no folder in which it could be made; make that first");
+  }
+  return made;
+}
+
 /// As OCI's own kind of manifest, whatever it came as.
 static Result<std::string> manifest_text(Store& store, const LocalImage& image) {
   if (image.manifest.media_type != registry::media_type::kOciManifest) {
@@ -199,7 +210,7 @@ static Result<Descriptor> export_blobs(Store& store, const LocalImage& image, co
 
 Result<> export_oci_layout(Store& store, const LocalImage& image, const std::string& folder,
                            const std::string& tag, const std::atomic<bool>& stop) {
-  TRY(sys::mkdirs(folder, 0755));
+  TRY(make_last_folder(folder));
   const TargetFolder target(TRY(sys::open(folder, O_RDONLY | O_DIRECTORY)), folder);
   TRY(target.lock(stop));
   TRY(target.remove_partial());

@@ -64,7 +64,7 @@ Result<std::unique_ptr<Store>> Store::open(const std::string& folder) {
 }
 
 Result<> Store::check_version() {
-  const std::string path = folder_ + "/version";
+  const std::string path = folder_ + "/" + std::string(kVersionFile);
   auto version = sys::read_file(path, 4096);
   if (version && *version == kVersion) return {};
   if (version && !version->empty()) {

@@ -77,6 +77,9 @@ using Lease = FileLock;
 /// names the folder. What is there but is not what it must be is store_invalid.
 class Store {
  public:
+  /// A file of every store.
+  static constexpr std::string_view kVersionFile = "version";
+
   /// Makes the folder (0700) and what is missing in it. permission_denied where it belongs to somebody else
   /// or others may enter it.
   static Result<std::unique_ptr<Store>> open(const std::string& folder);

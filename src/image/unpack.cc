@@ -14,18 +14,23 @@ namespace lambdo::image {
 
 namespace {
 
-void tell(const RootfsReport& report) {
+/// Owners and devices are left out of nearly every image, because a server gives its privileges up first, and
+/// guests do without: that is for those who look for it. Attributes are rare, and may be missed.
+void tell(const Digest& manifest, const RootfsReport& report) {
   if (report.skipped_devices + report.skipped_owners + report.skipped_xattrs == 0) return;
-  log::info("Not all of an image could be unpacked as it is: the process or the file system may not",
-            {{"devices", report.skipped_devices},
-             {"owners", report.skipped_owners},
-             {"attributes", report.skipped_xattrs}});
+  (report.skipped_xattrs > 0 ? log::info : log::debug)(
+      "an image was unpacked without some device nodes, owners or extended attributes, which the process or "
+      "the file system may not set",
+      {{"image", manifest.text()},
+       {"devices", report.skipped_devices},
+       {"owners", report.skipped_owners},
+       {"attributes", report.skipped_xattrs}});
 }
 
-void tell(const InitramfsReport& report) {
+void tell(const Digest& manifest, const InitramfsReport& report) {
   if (report.skipped_xattrs == 0) return;
-  log::info("An initramfs has no place for extended attributes; those of the image are not in it",
-            {{"attributes", report.skipped_xattrs}});
+  log::info("an initramfs has no place for extended attributes; those of the image are not in it",
+            {{"image", manifest.text()}, {"attributes", report.skipped_xattrs}});
 }
 
 }  // namespace
@@ -123,7 +128,7 @@ Task<Result<std::string>> Unpacking::make_rootfs(const Digest& manifest, CancelT
     const uint64_t bytes = tree_.content_bytes();
     auto written = write_rootfs(tree_, *spool_, fd.get(), stop.flag());
     if (!written) return std::unexpected(std::move(written).error().with_context(store_->folder()));
-    tell(*written);
+    tell(manifest, *written);
     spool_.reset();
     return store_->keep_rootfs(*std::exchange(folder_, {}), manifest, bytes);
   });
@@ -138,7 +143,7 @@ Task<Result<std::string>> Unpacking::make_initramfs(const Digest& manifest, std:
     auto file = TRY(store_->new_initramfs());
     auto written = image::write_initramfs(tree_, *spool_, options, file.fd(), stop.flag());
     if (!written) return std::unexpected(std::move(written).error().with_context(store_->folder()));
-    tell(*written);
+    tell(manifest, *written);
     return store_->keep_initramfs(std::move(file), manifest, key);
   });
 }

@@ -1,8 +1,13 @@
 #include "kvm/command_line.h"
 
+#include <arpa/inet.h>
+#include <net/if.h>
+
 #include <algorithm>
+#include <cstdint>
 
 #include "base/check.h"
+#include "base/text.h"
 
 namespace lambdo::kvm {
 
@@ -26,6 +31,18 @@ constexpr std::string_view kDefaults =
 /// What ends a line for the kernel's parser, or has no place in text.
 bool is_control(char c) {
   return static_cast<unsigned char>(c) < 0x20 || c == 0x7f;
+}
+
+bool is_ipv4(const std::string& text) {
+  in_addr address{};
+  return !text.contains('\0') && ::inet_pton(AF_INET, text.c_str(), &address) == 1;
+}
+
+std::string netmask(unsigned prefix_bits) {
+  const in_addr mask{.s_addr = htonl(UINT32_MAX << (32 - prefix_bits))};
+  char text[INET_ADDRSTRLEN] = "";
+  ::inet_ntop(AF_INET, &mask, text, sizeof text);
+  return text;
 }
 
 }  // namespace
@@ -58,6 +75,27 @@ Result<> CommandLine::add(std::string_view name, std::string_view value) {
                 "kernel command line: the value of " + std::string(name) + " has a space or quote in it");
   }
   return add(std::string(name) + "=" + std::string(value));
+}
+
+Result<> CommandLine::add_network(const std::string& address, const std::string& gateway,
+                                  const std::string& device) {
+  const size_t slash = address.find('/');
+  const auto prefix_bits =
+      slash == std::string::npos ? std::nullopt : parse_uint(std::string_view(address).substr(slash + 1));
+  const std::string client = address.substr(0, slash);
+  if (!is_ipv4(client) || !prefix_bits || *prefix_bits < 1 || *prefix_bits > 32) {
+    return fail(Code::invalid_argument,
+                "kernel command line: '" + address + "' is no address like 192.168.10.2/24");
+  }
+  if (!gateway.empty() && !is_ipv4(gateway)) {
+    return fail(Code::invalid_argument,
+                "kernel command line: '" + gateway + "' is no gateway's IPv4 address");
+  }
+  if (device.empty() || device.size() >= IFNAMSIZ || device.find_first_of(":/ ") != std::string::npos) {
+    return fail(Code::invalid_argument, "kernel command line: '" + device + "' is no interface's name");
+  }
+  return add("ip", client + "::" + gateway + ":" + netmask(static_cast<unsigned>(*prefix_bits)) +
+                       "::" + device + ":off");
 }
 
 }  // namespace lambdo::kvm

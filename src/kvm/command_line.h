@@ -24,6 +24,13 @@ class CommandLine {
   /// Appends `name=value`. invalid_argument also for a value with a space or quote in it.
   Result<> add(std::string_view name, std::string_view value);
 
+  /// Appends `ip=` with a static IPv4 network for a kernel that configures its interface itself, or for an
+  /// agent that does (agent/hand_over.h): as the original's VMM, CLIENT::GATEWAY:NETMASK::DEVICE:off (Linux,
+  /// admin-guide/nfs/nfsroot.rst). `address` is "192.168.10.2/24"; `gateway` may be empty. invalid_argument
+  /// where one of them is none, or the device's name is no interface's.
+  Result<> add_network(const std::string& address, const std::string& gateway,
+                       const std::string& device = "eth0");
+
   [[nodiscard]] const std::string& text() const { return text_; }
 
  private:

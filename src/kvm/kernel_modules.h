@@ -16,6 +16,8 @@ namespace lambdo::kvm {
 /// What a guest needs from a modular kernel: the transport, the agent's connection, and entropy.
 inline constexpr std::array<std::string_view, 3> kGuestModules = {"virtio_mmio", "vmw_vsock_virtio_transport",
                                                                   "virtio_rng"};
+/// And for a network device.
+inline constexpr std::string_view kNetworkModule = "virtio_net";
 
 struct KernelModule {
   std::string name;              ///< with '_' for '-'

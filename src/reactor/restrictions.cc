@@ -8,10 +8,11 @@
 
 namespace lambdo::reactor {
 
-// operations.cc, the listener's and receivers' multishot forms, and cancelling.
-static constexpr std::array<uint8_t, 10> kOperations = {
-    IORING_OP_READ,    IORING_OP_WRITE,  IORING_OP_RECV,    IORING_OP_SEND,     IORING_OP_RECVMSG,
-    IORING_OP_SENDMSG, IORING_OP_ACCEPT, IORING_OP_CONNECT, IORING_OP_POLL_ADD, IORING_OP_ASYNC_CANCEL,
+// operations.cc, the listener's and receivers' multishot forms, cancelling, and the frames of a TAP.
+static constexpr std::array<uint8_t, 12> kOperations = {
+    IORING_OP_READ,   IORING_OP_WRITE,   IORING_OP_READV,    IORING_OP_WRITEV,
+    IORING_OP_RECV,   IORING_OP_SEND,    IORING_OP_RECVMSG,  IORING_OP_SENDMSG,
+    IORING_OP_ACCEPT, IORING_OP_CONNECT, IORING_OP_POLL_ADD, IORING_OP_ASYNC_CANCEL,
 };
 
 /// Declared by liburing.h, but not exported by every liburing.so that has it (2.3).

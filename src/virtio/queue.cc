@@ -116,18 +116,31 @@ void Queue::unpop() {
 }
 
 Result<> Queue::push_used(uint16_t head, uint32_t len_bytes) {
+  const UsedChain chain = {head, len_bytes};
+  return push_used(std::span(&chain, 1));
+}
+
+Result<> Queue::push_used(std::span<const UsedChain> chains) {
   if (!state_.ready) return {};
-  if (state_.in_flight() == 0 || head >= state_.size) {
-    return fail(Code::internal, "chain " + std::to_string(head) + " given back, which is not out");
+  if (chains.size() > state_.in_flight()) {
+    return fail(Code::internal, std::to_string(chains.size()) + " chains given back, but only " +
+                                    std::to_string(state_.in_flight()) + " are out");
   }
-  const size_t slot = state_.next_used & (state_.size - 1);
-  std::byte* entry = &device_area_[kRingOffset + kUsedEntryBytes * slot];
-  store<uint32_t>(entry, head);
-  store<uint32_t>(entry + 4, len_bytes);
-  ++state_.next_used;
-  // Release: the driver sees the entry and the data before the index (2.7.8.2).
-  store<uint16_t>(&device_area_[kIndexOffset], state_.next_used, std::memory_order_release);
-  state_.unsignalled = std::min(state_.unsignalled + 1, kMaxUnsignalled);
+  uint16_t next_used = state_.next_used;
+  for (const auto& [head, len_bytes] : chains) {
+    if (head >= state_.size) {
+      return fail(Code::internal, "chain " + std::to_string(head) + " given back, which is none");
+    }
+    const size_t slot = next_used++ & (state_.size - 1);
+    std::byte* entry = &device_area_[kRingOffset + kUsedEntryBytes * slot];
+    store<uint32_t>(entry, head);
+    store<uint32_t>(entry + 4, len_bytes);
+  }
+  state_.next_used = next_used;
+  // Release: the driver sees the entries and the data before the index (2.7.8.2).
+  store<uint16_t>(&device_area_[kIndexOffset], next_used, std::memory_order_release);
+  const auto count = static_cast<uint32_t>(chains.size());
+  state_.unsignalled = std::min(state_.unsignalled + count, kMaxUnsignalled);
   return {};
 }
 

@@ -36,6 +36,12 @@ struct QueueState {
 /// Else invalid_argument.
 Result<> validate(const QueueState& state, const GuestMemory& memory);
 
+/// A chain given back: what Queue::push_used takes.
+struct UsedChain {
+  uint16_t head;
+  uint32_t len_bytes;  ///< written, from its first writable byte on
+};
+
 /// The device's side of a split virtqueue (virtio 1.2, 2.7).
 ///
 /// Every error means that the driver broke the rules: the device reports it by Interrupt::fail and stops.
@@ -67,6 +73,8 @@ class Queue {
   /// Gives a popped chain back, with how many bytes from its first writable on are written. Chains may be
   /// given back in any order. internal where none is out or `head` is none.
   Result<> push_used(uint16_t head, uint32_t len_bytes);
+  /// The same for several that belong together: the driver sees all of them or none.
+  Result<> push_used(std::span<const UsedChain> chains);
 
   /// Whether the driver wants an interrupt for what was pushed since the last call (virtio 1.2, 2.7.7.2).
   [[nodiscard]] bool needs_notification();

@@ -1,10 +1,18 @@
 """The commands beside serve: run with the program's own exit code, doctor, help."""
+import contextlib
+import glob
 import json
+import os
+import signal
+import socket
 import subprocess
+import threading
+import time
 
 import pytest
 
 import configs
+from server import wait_until
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +67,64 @@ def test_run_says_what_is_wrong(serving, program):
 def test_run_passes_limits_on(serving, tmp_path):
     (tmp_path / "main.sh").write_text("sleep 100\n")
     done = lambdo("run", *where(serving, "server"), "-l", "bash", "--wall-ms", "300", tmp_path / "main.sh")
-    assert (done.returncode, done.stderr.strip()) == (128, "Timeout")
+    assert (done.returncode, done.stderr) == (128, "Timeout\n"), "a line of its own, for whoever reads a terminal"
+
+
+def test_limits_say_what_is_allowed(program):
+    done = lambdo("run", "-l", "bash", "--wall-ms", "0", *program)
+    assert done.returncode == 2
+    assert done.stderr == ('lambdo run: --wall-ms: "0" is not allowed; write a whole number from 1 to 86400000\n'
+                           "  -> lambdo run --help says how it is used\n")
+
+
+def test_a_server_that_ends_before_its_answer_is_not_one_that_cannot_be_reached(program):
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        def take_and_close():
+            connection, _ = listener.accept()
+            connection.recv(1)
+            connection.close()
+        thread = threading.Thread(target=take_and_close)
+        thread.start()
+        done = lambdo("run", "--server", "http://127.0.0.1:%d" % listener.getsockname()[1], "-l", "bash", *program)
+        thread.join()
+    assert done.returncode == 1 and "closed the connection before it answered" in done.stderr, done
+    assert "cannot reach" not in done.stderr and "lambdo serve" not in done.stderr, done
+    done = lambdo("run", "--server", "http://127.0.0.1:1", "-l", "bash", *program)
+    assert "cannot reach http://127.0.0.1:1" in done.stderr and "lambdo serve" in done.stderr, done
+
+
+@pytest.mark.parametrize("how", ["server", "local"])
+def test_an_interrupted_run_says_so_and_leaves_nothing_running(serving, tmp_path, how):
+    marker = f"{os.getpid()}{time.monotonic_ns() % 1000000}"
+    (tmp_path / "main.sh").write_text(f"exec sleep 30.{marker}\n")
+    running = subprocess.Popen([configs.BINARY, "run", *where(serving, how), "-l", "bash", tmp_path / "main.sh"],
+                               stderr=subprocess.PIPE, text=True)
+    wait_until(lambda: is_running(marker), 20, "the program does not start")
+    running.send_signal(signal.SIGINT)
+    _, errors = running.communicate(timeout=20 * configs.SLOW)
+    assert running.returncode == 130 and errors.startswith("lambdo run: interrupted; "), errors
+    wait_until(lambda: not is_running(marker), 5, "the program goes on")
+
+
+def is_running(marker):
+    for path in glob.glob("/proc/[0-9]*/cmdline"):
+        with contextlib.suppress(OSError), open(path, "rb") as file:
+            if f"30.{marker}".encode() in file.read():
+                return True
+    return False
+
+
+@pytest.mark.parametrize("command", [["serve"], ["run", "--local", "-l", "x", "f"], ["image", "ls"]],
+                         ids=lambda command: command[0])
+def test_a_wrong_configuration_is_told_by_all_commands_alike(tmp_path, command):
+    path = configs.write(tmp_path, "apiVersion: lambdo.io/v1alpha1\nkind: Config\nlanguages: {}\nlog: 1\n")
+    done = lambdo(*command, "--config", path)
+    lines = done.stderr.splitlines()
+    prefix = "lambdo " + " ".join(word for word in command[:2] if not word.startswith("-")) + ": "
+    assert done.returncode == 1 and f"{path}:3:" in done.stderr and f"{path}:4:" in done.stderr, done
+    assert all(line.startswith((prefix, "  -> ")) for line in lines), done
+    missing = lambdo(*command, "--config", tmp_path / "none.yaml")
+    assert f"--config: open {tmp_path}/none.yaml: No such file" in missing.stderr, missing
 
 
 def test_doctor_finds_this_machine_fit_and_can_say_so_in_json():
@@ -78,7 +143,10 @@ def test_help_is_everywhere(command):
     assert done.returncode == 0 and "Usage" in done.stdout and "Examples" in done.stdout, done
 
 
-@pytest.mark.parametrize("arguments", [["nonsense"], ["serve", "--nonsense"], ["serve"], []])
-def test_wrong_usage_is_told_with_status_2(arguments):
+@pytest.mark.parametrize("arguments", [["nonsense"], ["serve", "--nonsense"], ["serve"], [], ["image"], ["image", "pull"],
+                                       ["image", "nonsense"], ["config", "check"], ["initramfs"], ["doctor", "x"]])
+def test_wrong_usage_is_told_with_status_2_and_in_one_style(arguments):
     done = lambdo(*arguments)
-    assert done.returncode == 2 and done.stderr, done
+    what, hint = done.stderr.splitlines()
+    assert done.returncode == 2 and what.startswith("lambdo"), done
+    assert hint == "  -> " + what.partition(":")[0] + " --help says how it is used", done

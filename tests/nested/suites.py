@@ -12,7 +12,8 @@ def suites(build, kernel):
                    files=(f"{build}/tests/nested/vm_boot_test", f"{build}/tests/nested/boot_init", f"{kernel}/vmlinux")),
         # The engine, through POST /run.
         NestedTest("kvm-engine", "python3 -m pytest tests/nested/engine -p no:cacheprovider -q --tb=short -rfEs",
-                   files=(f"{build}/src/cli/lambdo", f"{build}/tests/nested/engine/hostile_agent"), timeout_s=1200),
+                   files=(f"{build}/src/cli/lambdo", f"{build}/tests/nested/engine/hostile_agent",
+                          f"{build}/tests/nested/boot_initramfs"), timeout_s=1200),
         NestedTest("vsock", f"{build}/tests/nested/vsock_test", timeout_s=600,
                    files=(f"{build}/tests/nested/vsock_test", f"{build}/tests/nested/vsock_init", f"{kernel}/vmlinux")),
         NestedTest("agent-machine", "[ -e /dev/vhost-vsock ] || modprobe vhost_vsock || { echo no vhost_vsock here; exit 77; }; "

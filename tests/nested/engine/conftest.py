@@ -10,7 +10,7 @@ import sys
 import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
-sys.path.insert(0, str(ROOT / "tests/e2e"))
+sys.path[:0] = [str(ROOT / "tests/e2e"), str(ROOT / "tests/e2e/registry")]
 # Guests are emulated in a nested host: all limits are longer there.
 os.environ.setdefault("LAMBDO_SLOW", "1")
 
@@ -19,9 +19,11 @@ pytest.register_assert_rewrite("http_client", "ledger", "server")
 import configs  # noqa: E402
 import ledger  # noqa: E402
 import server  # noqa: E402
+from registry_fixtures import registry  # noqa: E402,F401
 
 KERNEL = pathlib.Path(os.environ.get("LAMBDO_GUEST_KERNEL", ROOT / "build/guest-kernel")).absolute()
-HOSTILE_AGENT = configs.BINARY.parents[2] / "tests/nested/engine/hostile_agent"
+NESTED_BUILD = configs.BINARY.parents[2] / "tests/nested"
+HOSTILE_AGENT = NESTED_BUILD / "engine/hostile_agent"
 
 
 def vmm(**changes):

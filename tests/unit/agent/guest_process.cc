@@ -8,9 +8,12 @@
 #include <poll.h>
 #include <signal.h>
 #include <spawn.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstdlib>
 #include <filesystem>
@@ -76,6 +79,8 @@ GuestProcess::GuestProcess(const Files& files, ApiService* api) {
   std::filesystem::create_directories(root + kSockets);
   // The agent makes its socket as the steps' user.
   std::filesystem::permissions(root + kSockets, std::filesystem::perms::all);
+  // As the boot archive has it.
+  std::filesystem::create_directories(root + "/proc");
   std::filesystem::create_directories(root + "/usr");
   for (const char* name : {"bin", "lib", "lib64"}) {
     std::filesystem::create_symlink(std::string("usr/") + name, root + '/' + name);
@@ -84,6 +89,8 @@ GuestProcess::GuestProcess(const Files& files, ApiService* api) {
   for (const auto& [name, content] : files) {
     std::filesystem::create_directories(std::filesystem::path(ours + '/' + name).parent_path());
     std::ofstream(ours + '/' + name) << content;
+    if (name.starts_with("../"))
+      std::filesystem::permissions(ours + '/' + name, std::filesystem::perms(0755));
   }
   std::ofstream(ours + "/config", std::ios::app) << "--register-port=unix:" << kSockets << "/api\n"
                                                  << "--listen-port\nunix:" << kSockets << "/agent\n";
@@ -142,11 +149,33 @@ std::unique_ptr<rpc::LambdoAgentService::Stub> GuestProcess::dial() {
       "unix:" + tree_ + "/root" + kSockets + "/agent", grpc::InsecureChannelCredentials(), arguments));
 }
 
+Fd GuestProcess::connect() {
+  const std::string path = tree_ + "/root" + kSockets + "/agent";
+  sockaddr_un address{.sun_family = AF_UNIX};
+  CHECK(path.size() < sizeof address.sun_path);
+  std::copy(path.begin(), path.end(), address.sun_path);
+  Fd socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  CHECK(::connect(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0);
+  return socket;
+}
+
 int GuestProcess::wait() {
   if (!AgentProcess::ends(sys::pidfd_open(pid_).value())) return -1;
   int status = 0;
   CHECK(::waitpid(std::exchange(pid_, -1), &status, 0) > 0);
   return status;
+}
+
+void GuestProcess::add_interface(const std::string& name, const std::string& mac) {
+  // bubblewrap stays outside; its one child is the agent.
+  const std::string pid = std::to_string(pid_);
+  const std::string children = sys::read_file("/proc/" + pid + "/task/" + pid + "/children").value();
+  pid_t maker = -1;
+  CHECK(run({"nsenter", "--net=/proc/" + children.substr(0, children.find(' ')) + "/ns/net", "ip", "link",
+             "add", name, "address", mac, "type", "veth", "peer", "name", name + "-peer"},
+            tree_ + "/console", maker) == 0);
+  int status = 0;
+  CHECK(::waitpid(maker, &status, 0) == maker && status == 0);
 }
 
 std::string GuestProcess::console() {

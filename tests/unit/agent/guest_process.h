@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "agent_process.h"
+#include "base/fd.h"
 
 namespace lambdo::agent {
 
@@ -37,7 +38,8 @@ class ApiService final : public rpc::LambdoApiService::Service {
 /// vsock and modules. Needs root.
 class GuestProcess {
  public:
-  /// Files of the agent's folder besides `init`: name and content. `config` gets the sockets added.
+  /// Files of the agent's folder besides `init`: name and content. `config` gets the sockets added; "../NAME"
+  /// is a program in the root.
   using Files = std::vector<std::pair<std::string, std::string>>;
 
   static bool possible();
@@ -49,10 +51,14 @@ class GuestProcess {
 
   /// A new connection of the host.
   std::unique_ptr<rpc::LambdoAgentService::Stub> dial();
+  /// The same as a plain socket, for the host's own client.
+  Fd connect();
   /// As waitpid() gives it; -1 where it still runs after 10 s. 128 + SIGINT tells of a power-off
   /// (reboot(2), "Behavior inside PID namespaces").
   int wait();
   std::string console();
+  /// A veth device in the guest's network namespace, whose other end is there too.
+  void add_interface(const std::string& name, const std::string& mac);
 
  private:
   std::string tree_;

@@ -120,6 +120,49 @@ TEST_CASE("what keeps a machine's init from serving is told on the console, then
   }
 }
 
+TEST_CASE("an image's own init takes over with modules loaded, the network up, and nothing else done") {
+  REQUIRE_ROOT();
+  const std::string config = "--hand-over=/own-init\n--ip=10.0.0.2:::255.255.255.0::lo:off\n";
+  GuestProcess guest({{"config", config},
+                      {"modules.list", ""},
+                      {"complete", ""},
+                      {"../own-init",
+                       "#!/bin/sh\nexec >&2; echo $0 $$; for file in /.lambdo* /workspace /proc/self; do "
+                       "[ ! -e $file ] || echo $file; done; ip -4 -o addr show lo | grep -o '10[^ ]*/24'; "
+                       "echo x >/new && echo writable; id -u; exit 7\n"}});
+  CHECK_EQ(WEXITSTATUS(guest.wait()), 7);
+  CHECK_EQ(guest.console(), "lambdo-agent: started\n/own-init 1\n10.0.0.2/24\nwritable\n0\n");
+}
+
+TEST_CASE("what keeps an image's own init from taking over is told on the console") {
+  REQUIRE_ROOT();
+  const struct {
+    GuestProcess::Files files;
+    const char* told;
+  } cases[] = {
+      {{{"config", "--hand-over=/none\n--ip=10.0.0.2:::255.0.0.0::lo:off\n"},
+        {"modules.list", ""},
+        {"complete", ""}},
+       "lambdo-agent: exec /none: No such file or directory\n"},
+      {{{"config", "--hand-over=/none\n"}, {"modules.list", ""}}, "archive is damaged"},
+      {{{"config", "--hand-over=/none\n--ip=10.0.0.2:::255.0.0.0::eth9:off\n"},
+        {"modules.list", ""},
+        {"complete", ""}},
+       "there is no interface named eth9; there are lo"},
+      {{{"config", "--hand-over=/none\n--ip=dhcp\n"}, {"modules.list", ""}, {"complete", ""}},
+       "ip=dhcp: names no device"},
+      {{{"config", "--hand-over=none\n"}}, "--hand-over must be an absolute path"},
+  };
+  for (const auto& [files, told] : cases) {
+    CAPTURE(told);
+    GuestProcess guest(files);
+    CHECK_EQ(WEXITSTATUS(guest.wait()), kPoweredOff);
+    const std::string console = guest.console();
+    CAPTURE(console);
+    CHECK_NE(console.find(told), std::string::npos);
+  }
+}
+
 TEST_CASE("each folder that steps may write to has the size that was asked for") {
   size_t capped = 0;
   for (const MountPoint& point : guest_mounts("/w", 12, {1234, 5678})) {

@@ -229,4 +229,17 @@ TEST_CASE("sending and receiving in parts never wait, and tell nothing, the end 
   CHECK_EQ(sys::send_now(second.get(), parts).error().code, Code::closed);
 }
 
+TEST_CASE("parts are read without waiting") {
+  const auto [reader, writer] = sys::pipe(O_NONBLOCK).value();
+  std::array<char, 4> first{};
+  std::array<char, 8> second{};
+  const std::array<iovec, 2> parts = {{{first.data(), first.size()}, {second.data(), second.size()}}};
+  CHECK_FALSE(sys::read_now(reader.get(), parts).value().has_value());
+  REQUIRE_EQ(::write(writer.get(), "hello world", 11), 11);
+  CHECK_EQ(sys::read_now(reader.get(), parts).value(), 11U);
+  CHECK_EQ(std::string_view(first.data(), 4), "hell");
+  CHECK_EQ(std::string_view(second.data(), 7), "o world");
+  CHECK_EQ(sys::read_now(-1, parts).error().os_errno, EBADF);
+}
+
 }  // namespace lambdo

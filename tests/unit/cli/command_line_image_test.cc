@@ -88,7 +88,8 @@ TEST_CASE("wrong usage of image is status 2 with a reason") {
     CAPTURE(arguments);
     const auto told = std::get<PrintAndExit>(parse(arguments));
     CHECK_EQ(told.exit_code, kExitUsage);
-    CHECK_FALSE(told.error.empty());
+    CHECK_MESSAGE(told.error.starts_with("lambdo " + arguments.front()), told.error);
+    CHECK_MESSAGE(told.error.ends_with(" --help says how it is used\n"), told.error);
   }
 }
 

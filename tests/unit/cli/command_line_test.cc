@@ -1,5 +1,6 @@
 #include "cli/command_line.h"
 
+#include <algorithm>
 #include <string>
 #include <vector>
 
@@ -71,6 +72,9 @@ TEST_CASE("help is everywhere, with examples, and goes to standard output") {
     CHECK_EQ(help.exit_code, kExitOk);
     CHECK(help.out.contains("Examples:"));
     CHECK(help.error.empty());
+    for (const char* raw : {"REQUIRED", "Excludes:", "Needs:", "POSITIVE", ":{"}) {
+      CHECK_FALSE_MESSAGE(help.out.contains(raw), help.out);
+    }
   }
   const auto version = std::get<PrintAndExit>(parse({"--version"}));
   CHECK_EQ(version.exit_code, kExitOk);
@@ -83,23 +87,38 @@ TEST_CASE("wrong usage exits with 2 and names what is wrong on standard error") 
     std::string part;
   };
   const std::vector<Row> rows = {
-      {{}, "name a command"},
-      {{"serve"}, "--config FILE"},
-      {{"fly"}, "fly"},
-      {{"serve", "--config", "a", "--port", "65536"}, "65536"},
-      {{"serve", "--config", "a", "--log-level", "loud"}, "loud"},
+      {{}, "lambdo: name a command"},
+      {{"serve"}, "lambdo serve: --config FILE"},
+      {{"fly"}, "lambdo: there is no command \"fly\"; there are serve, run, doctor"},
+      {{"srve"}, "did you mean serve?"},
+      {{"--prot", "1"}, "lambdo: there is no option --prot"},
+      {{"serve", "--prot=1"}, "lambdo serve: there is no option --prot; did you mean --port?"},
+      {{"serve", "--config"}, "lambdo serve: --config needs a value: FILE"},
+      {{"serve", "--config", "a", "--config", "b"}, "--config is given more than once"},
+      {{"serve", "--config", "a", "--port", "65536"},
+       "--port: \"65536\" is not allowed; write a whole number from 0 to 65535"},
+      {{"serve", "--config", "a", "--log-level", "loud"},
+       "\"loud\" is not allowed; write one of debug, info"},
       {{"serve", "--config", "a", "--", "x"}, "after --"},
-      {{"run", "main.py"}, "--language"},
-      {{"run", "-l", "python"}, "files"},
-      {{"run", "-l", "python", "--local", "f"}, "--config"},
-      {{"run", "-l", "python", "--config", "c", "f"}, "--local"},
-      {{"run", "-l", "python", "--local", "--config", "c", "--server", "u", "f"}, "--server"},
-      {{"run", "-l", "python", "--wall-ms", "0", "f"}, "wall-ms"},
-      {{"run", "-l", "python", "--wall-ms", "-5", "f"}, "wall-ms"},
-      {{"config"}, "subcommand"},
-      {{"config", "check"}, "file"},
-      {{"--config", "a", "doctor"}, "--config"},
-      {{"serve", "doctor"}, "doctor"},
+      {{"run", "main.py"}, "lambdo run: --language NAME is missing"},
+      {{"run", "-l", "python"}, "lambdo run: FILE is missing: Source files"},
+      {{"run", "-l", "python", "--local", "f"}, "--local needs --config"},
+      {{"run", "-l", "python", "--config", "c", "f"}, "--config needs --local"},
+      {{"run", "-l", "python", "--local", "--config", "c", "--server", "u", "f"},
+       "--server cannot be given with --local"},
+      {{"run", "-l", "python", "--wall-ms", "0", "f"},
+       "--wall-ms: \"0\" is not allowed; write a whole number from 1 to 86400000\n"},
+      {{"run", "-l", "python", "--wall-ms", "-5", "f"}, "\"-5\" is not allowed"},
+      {{"run", "-l", "python", "--cpu-ms", "1.5", "f"}, "--cpu-ms: \"1.5\""},
+      {{"run", "-l", "python", "--memory-mb", "99999999999999999999", "f"}, "from 1 to 1048576"},
+      {{"run", "-l", "python", "--output-bytes", "1k", "f"}, "from 1 to 16777216"},
+      {{"run", "-l", "python", "--processes", "", "f"}, "from 1 to 65536"},
+      {{"config"}, "lambdo config: name a command: check"},
+      {{"config", "check"}, "lambdo config check: FILE is missing"},
+      {{"config", "chekc"}, "lambdo config: there is no command \"chekc\"; did you mean check?"},
+      {{"--config", "a", "doctor"}, "lambdo: --config before a command"},
+      {{"serve", "doctor"}, "lambdo serve: unexpected argument \"doctor\""},
+      {{"doctor", "\x1b[2J"}, "unexpected argument \"\\x1b[2J\""},
   };
   for (const Row& row : rows) {
     CAPTURE(row.part);
@@ -109,6 +128,9 @@ TEST_CASE("wrong usage exits with 2 and names what is wrong on standard error") 
     CHECK_EQ(text.exit_code, kExitUsage);
     CHECK(text.out.empty());
     CHECK_MESSAGE(text.error.contains(row.part), text.error);
+    // What is wrong on one line, and where the help is on the next.
+    CHECK_MESSAGE(std::ranges::count(text.error, '\n') == 2, text.error);
+    CHECK_MESSAGE(text.error.ends_with(" --help says how it is used\n"), text.error);
   }
 }
 

@@ -184,6 +184,18 @@ TEST_CASE("a problem of an included file is told with that file and its line") {
   for (const std::string& line : expected) CHECK_MESSAGE(text.find(line) != std::string::npos, text);
 }
 
+TEST_CASE("of an included file that cannot be read nothing else is told") {
+  const ConfigFolder folder;
+  folder.write("broken.yaml", "apiVersion: [\n");
+  const std::string main = folder.write(
+      "lambdo.yaml", kHead + "languages:\n  - include: none.yaml\n  - {include: broken.yaml, warm: 1}\n");
+  const auto checked = check_config(read_config_file(main).value(), main);
+  const std::string text = problems_of(checked.diagnostics);
+  CHECK_MESSAGE(checked.diagnostics.size() == 2, text);
+  CHECK_MESSAGE(text.contains(main + ":4: languages[0].include: open " + folder.path("none.yaml")), text);
+  CHECK_MESSAGE(text.contains(folder.path("broken.yaml") + ":"), text);
+}
+
 TEST_CASE("a language's file is checked by itself") {
   const auto good = check_language(
       "apiVersion: lambdo.io/v1alpha1\nkind: Language\nname: a\nimage: a\nsteps: [{command: x}]\n", "l.yaml");

@@ -79,6 +79,11 @@ TEST_CASE("a value of the wrong type or range names its key, what it is, and wha
        {"c.yaml:5: vmm.kernel: must be text, not a list; write one value after the key"}},
       {start + "vmm:\n  engine: qemu\n",
        {"c.yaml:5: vmm.engine: \"qemu\" is not known here; write auto, kvm or namespace"}},
+      {start + "agent:\n  transport: pigeon\n",
+       {"c.yaml:5: agent.transport: \"pigeon\" is not known here; write vsock or tcp"}},
+      {start + "agent:\n  transport: tcp\nvmm: {engine: namespace}\n",
+       {"c.yaml:5: agent.transport: tcp is for the agents of microVMs, and vmm.engine is namespace; write "
+        "vsock, or another engine"}},
       {start + "api:\n  web_port: http\n",
        {"c.yaml:5: api.web_port: must be a number, not \"http\"; write a whole number from 0 to 65535"}},
       {start + "api:\n  web_port: 65536\n",
@@ -266,11 +271,26 @@ languages:
   CHECK_EQ(config.languages[0].steps[0].command, "node {{filename}} {{args}} {{.Go}} {{{filename}}");
 }
 
+TEST_CASE("agents that come over TCP are those of languages with an initramfs") {
+  const std::string languages = R"(
+languages:
+- {name: old, initramfs: old.img, steps: [{command: "true"}]}
+- {name: new, image: "python:3", steps: [{command: "true"}]}
+)";
+  const Config tcp = parse_config(kHead + "agent: {transport: tcp}" + languages, "c.yaml").value();
+  CHECK_EQ(tcp.agent.transport, AgentTransport::tcp);
+  CHECK(tcp.languages[0].has_own_init);
+  CHECK_FALSE(tcp.languages[1].has_own_init);
+  const Config vsock = parse_config(kHead + "agent: {transport: vsock}" + languages, "c.yaml").value();
+  CHECK_FALSE(vsock.languages[0].has_own_init);
+}
+
 TEST_CASE("what a file leaves out has the documented default") {
   const Config config = parse_config(kHead + kLanguages + "vmm:\napi: {web_port: }\n", "c.yaml").value();
   CHECK(config.warnings.empty());
   CHECK_EQ(config.state_dir, "/var/lib/lambdo");
   CHECK_EQ(config.vmm.engine, EngineChoice::automatic);
+  CHECK_EQ(config.agent.transport, AgentTransport::vsock);
   CHECK_EQ(config.api.web_host, "127.0.0.1");
   CHECK_EQ(config.api.web_port, 3000);
   CHECK_EQ(config.api.grpc_host, "192.168.10.1");
@@ -441,7 +461,8 @@ TEST_CASE("the examples of docs/configuration.md are free of problems") {
 TEST_CASE("a file that cannot be read is named") {
   const Error error = load_config("/nonexistent/c.yaml").error();
   CHECK_EQ(error.code, Code::not_found);
-  CHECK_EQ(error.message, "open /nonexistent/c.yaml: No such file or directory; name an existing file");
+  CHECK_EQ(error.message,
+           "--config: open /nonexistent/c.yaml: No such file or directory; name an existing file");
 }
 
 }  // namespace lambdo::cli

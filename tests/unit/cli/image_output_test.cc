@@ -49,7 +49,7 @@ TEST_CASE("an image's control characters are shown to people and exact in JSON")
 
   image::StoreListing listing;
   listing.images.push_back({.name = name, .complete = true, .rootfs_bytes = {}});
-  CHECK(listing_text(listing).find('\x1b') == std::string::npos);
+  CHECK(listing_text(listing, "/store").find('\x1b') == std::string::npos);
 }
 
 }  // namespace lambdo::cli

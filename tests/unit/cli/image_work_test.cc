@@ -49,7 +49,7 @@ size_t leftovers_after(Leftovers leftovers, int held_ms) {
     });
     return take_lock(folder.path() + "/opening", lock);
   };
-  CHECK(run_image_work("image ls", {}, config, work, leftovers) == kExitOk);
+  CHECK(run_image_work({.name = "image ls", .settings = {}}, config, work, leftovers) == kExitOk);
   const size_t left = folder.files("tmp").size();
   release.join();
   return left;

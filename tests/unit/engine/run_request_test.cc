@@ -151,6 +151,22 @@ TEST_CASE("the input is standard input and the file input.input, unless the requ
   CHECK_EQ(build_execute_request(request, some_languages()[0], {}, "id").files_size(), 3);
 }
 
+TEST_CASE("what an agent of the original does not know is told to its shell, as far as there is something") {
+  Language language = some_languages()[0];
+  language.has_own_init = true;
+  RunRequest request = some_request();
+  request.args = {};
+  request.environment = {};
+  request.input.clear();
+  const std::string plain = build_execute_request(request, language, {}, "id").steps(0).command();
+  CHECK_EQ(plain, build_execute_request(request, some_languages()[0], {}, "id").steps(0).command());
+  request.args = {"it's", ""};
+  request.environment = {{"A", "1;2"}};
+  request.input = "x";
+  CHECK_EQ(build_execute_request(request, language, {}, "id").steps(0).command(),
+           "export A='1;2'; [ ! -r input.input ] || exec <input.input; set -- 'it'\\''s' ''; " + plain);
+}
+
 TEST_CASE("only files that take a good part of the disk may be said to have filled it") {
   const Limits limits{.disk_mb = 2};
   RunRequest request = some_request();

@@ -65,6 +65,8 @@ TEST_CASE("each phase has a name and a sentence") {
       {{.phase = Phase::fetching}, "fetching: its image is being fetched"},
       {{.phase = Phase::fetching, .done_bytes = 1, .total_bytes = 52'000'000},
        "fetching: its image is being fetched (0% of 52 MB)"},
+      {{.phase = Phase::importing, .done_bytes = 1, .total_bytes = 2},
+       "importing: its image is being imported"},
       {{.phase = Phase::unpacking}, "unpacking: its image is being unpacked"},
       {{.phase = Phase::failed, .problem = "x"}, "failed: its image could not be made ready: x"},
       {{}, "ready: it is ready"},

@@ -1,3 +1,5 @@
+#include <chrono>
+
 #include "test_client.h"
 #include "test_server.h"
 
@@ -58,16 +60,46 @@ TEST_CASE("what still runs at the deadline is cancelled, and what is half receiv
   CHECK(open_descriptors() == before);
 }
 
-TEST_CASE("a server that stops takes no more connections") {
+TEST_CASE("while requests run a server that stops answers new connections, once each") {
   TestServer server;
   TestClient busy(server.port());
+  TestClient idle(server.port());
   busy.send(kGate);
   REQUIRE(eventually([&] { return server.running == 1; }));
   server.begin_stop(60'000);
-  CHECK(eventually([&] { return server.statistics().connections_open == 1; }));
+  CHECK(idle.ended());
+  for (int i = 0; i < 3; ++i) {
+    TestClient late(server.port());
+    late.send(kHealth);
+    const RawResponse answer = late.receive();
+    CHECK(answer.status == 200);
+    CHECK(answer.headers.at("connection") == "close");
+    CHECK(late.ended());
+  }
   server.open_gate();
   CHECK(busy.receive().body == "passed");
   server.join();
+}
+
+TEST_CASE("connections that come while a server stops do not hold its end up") {
+  TestServer server;
+  TestClient busy(server.port());
+  TestClient idle(server.port());
+  busy.send(kGate);
+  REQUIRE(eventually([&] { return server.running == 1; }));
+  server.begin_stop(60'000);
+  REQUIRE(idle.ended());
+  TestClient silent(server.port());
+  TestClient half(server.port());
+  half.send(kHealth.substr(0, 10));
+  REQUIRE(eventually([&] { return server.statistics().connections_open == 3; }));
+  const auto begin = std::chrono::steady_clock::now();
+  server.open_gate();
+  CHECK(busy.receive().body == "passed");
+  server.join();
+  CHECK(std::chrono::steady_clock::now() - begin < std::chrono::seconds(5));
+  CHECK(silent.ended());
+  CHECK(half.ended());
 }
 
 TEST_CASE("a server that never served can be stopped") {

@@ -67,7 +67,51 @@ TEST_CASE("a layout that umoci made is imported, and comes out again as it was")
   CHECK(*sys::read_file(folder.around() + "/bundle/rootfs/etc/name") == "upper\n");
   shell("umoci list --layout " + out + " > " + folder.around() + "/tags");
   CHECK(*sys::read_file(folder.around() + "/tags") == "second\nfirst\n");
-  CHECK(import(*store, out).error().code == Code::invalid_argument);
+  CHECK_MESSAGE(import(*store, out)->digest == image->digest, "two tags of one image");
+}
+
+TEST_CASE("without a tag the image that has none is meant, else the only one there is") {
+  const StoreFolder folder;
+  const auto store = folder.open();
+  FakeLayout first(folder.around() + "/first");
+  FakeLayout second(folder.around() + "/second");
+  first.write_index({first.add_image("amd64", {"one"})});
+  second.write_index({second.add_image("amd64", {"two"})});
+  const auto one = import(*store, first.path());
+  const auto two = import(*store, second.path());
+  REQUIRE((one && two));
+
+  const std::string out = folder.around() + "/out";
+  REQUIRE(export_oci_layout(*store, *one, out, "", kGoOn));
+  REQUIRE(export_oci_layout(*store, *one, out, "tagged", kGoOn));
+  CHECK(import(*store, out)->digest == one->digest);
+  CHECK(import(*store, out, "tagged")->digest == one->digest);
+  REQUIRE(export_oci_layout(*store, *two, out, "tagged", kGoOn));
+  CHECK(import(*store, out)->digest == one->digest);
+  CHECK(import(*store, out, "tagged")->digest == two->digest);
+
+  const std::string tags = folder.around() + "/tags";
+  REQUIRE(export_oci_layout(*store, *one, tags, "a", kGoOn));
+  REQUIRE(export_oci_layout(*store, *two, tags, "b", kGoOn));
+  const auto unclear = import(*store, tags);
+  REQUIRE_FALSE(unclear);
+  CHECK(unclear.error().code == Code::invalid_argument);
+  CHECK_MESSAGE(unclear.error().message.contains("by its tag: a, b"), unclear.error().message);
+}
+
+TEST_CASE("an export makes the layout's folder, and none above it") {
+  const StoreFolder folder;
+  const auto store = folder.open();
+  FakeLayout layout(folder.around() + "/layout");
+  layout.write_index({layout.add_image("amd64", {"one"})});
+  const auto image = import(*store, layout.path());
+  REQUIRE(image);
+  const auto refused = export_oci_layout(*store, *image, folder.around() + "/none/out", "", kGoOn);
+  REQUIRE_FALSE(refused);
+  CHECK(refused.error().code == Code::invalid_argument);
+  CHECK_MESSAGE(refused.error().message.contains("make that first"), refused.error().message);
+  CHECK_FALSE(sys::exists(folder.around() + "/none"));
+  CHECK(export_oci_layout(*store, *image, folder.around() + "/out/", "", kGoOn));
 }
 
 TEST_CASE("an image with Docker's media types is exported with OCI's") {

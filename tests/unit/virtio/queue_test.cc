@@ -80,6 +80,31 @@ TEST_CASE("chains are given back in any order") {
   CHECK_FALSE(driver.take_used().has_value());
 }
 
+TEST_CASE("chains that belong together are given back at once, or not at all") {
+  const TestMemory memory({{0, kMemoryBytes}});
+  DriverQueue driver(memory, kBase, 4);
+  Queue queue = Queue::create(driver.state(), memory.guest()).value();
+  std::vector<UsedChain> chains;
+  for (uint32_t i = 0; i < 3; ++i) {
+    const uint16_t head = driver.add({{kData, 8, true}});
+    chains.push_back({head, i});
+    REQUIRE(queue.pop().value().has_value());
+  }
+  auto wrong = chains;
+  wrong.back().head = 4;
+  CHECK_EQ(queue.push_used(wrong).error().code, Code::internal);
+  wrong = chains;
+  wrong.push_back(chains.front());
+  CHECK_EQ(queue.push_used(wrong).error().code, Code::internal);
+  CHECK_EQ(driver.used_index(), 0);
+  CHECK_EQ(queue.state().in_flight(), 3);
+
+  CHECK(queue.push_used(chains).has_value());
+  CHECK_EQ(driver.used_index(), 3);
+  for (const UsedChain& chain : chains) CHECK_EQ(driver.take_used(), Used{chain.head, chain.len_bytes});
+  CHECK_EQ(queue.state().unsignalled, 3U);
+}
+
 TEST_CASE("giving back what is not out is an error, not a write") {
   const TestMemory memory({{0, kMemoryBytes}});
   DriverQueue driver(memory, kBase, 4);

@@ -1,0 +1,197 @@
+#include "cli/image_bring.h"
+
+#include <algorithm>
+#include <cstdio>
+#include <utility>
+#include <vector>
+
+#include "base/json.h"
+#include "cli/image_source.h"
+#include "cli/initramfs_writer.h"
+#include "cli/pull_display.h"
+#include "cli/stored_name.h"
+#include "cli/terminal_text.h"
+#include "kvm/probe.h"
+
+namespace lambdo::cli {
+
+namespace {
+
+using image::PulledImage;
+using reactor::Task;
+
+/// Progress is for people: whoever asks for JSON wants none.
+PullDisplay::Style style_of(const ImageSettings& settings) {
+  return settings.json || settings.quiet ? PullDisplay::Style::none : PullDisplay::style_for_standard_error();
+}
+
+void write_pulled(JsonWriter& json, const std::string& name, const PulledImage& pulled) {
+  json.begin_object().field("name", name).field("digest", pulled.image.digest.text());
+  json.field("platform", pulled.image.config.platform.text()).field("fetched", pulled.fetched_anything);
+  json.key("rootfs");
+  if (pulled.rootfs) {
+    json.value(*pulled.rootfs);
+  } else {
+    json.null();
+  }
+}
+
+Task<Result<PulledImage>> bring_one(const ImageCommandWork& work, ImageSource source, std::string name,
+                                    bool unpack) {
+  PullDisplay display(source.text(), style_of(work.options.settings));
+  auto pulled =
+      co_await work.services.bring(std::move(source), std::move(name), work.config.registries.platform,
+                                   image::PullRequest::Policy::always, unpack, &display, work.token);
+  display.finish();
+  co_return pulled;
+}
+
+/// Whoever looks for the image later must look into the same store.
+void tell_store(const ImageCommandWork& work) {
+  if (work.options.settings.json || work.options.settings.quiet) return;
+  std::fprintf(stderr, "in the store %s\n", terminal_text(work.services.store().folder()).c_str());
+}
+
+/// What a server with this configuration would take: lay_foundation() decides the same.
+bool runs_on_kvm(const Config& config) {
+  if (config.vmm.engine != EngineChoice::automatic) return config.vmm.engine == EngineChoice::kvm;
+  if (config.vmm.kernel.empty()) return false;
+  const auto probe = kvm::probe_kvm();
+  return probe && probe->usable();
+}
+
+/// Makes what a server of this configuration starts guests from, too.
+Task<Result<PulledImage>> bring_for_language(const ImageCommandWork& work, const std::string& text,
+                                             bool for_kvm) {
+  auto source = CO_TRY(ImageSource::parse(text));
+  auto pulled = CO_TRY(co_await bring_one(work, std::move(source), {}, work.options.unpack && !for_kvm));
+  if (for_kvm && work.options.unpack) {
+    const image::InitramfsRequest request = store_initramfs();
+    CO_TRY(co_await work.services.puller().initramfs(pulled.image, request, nullptr, work.token));
+  }
+  co_return pulled;
+}
+
+Task<Result<PulledImage>> bring_from_registry(const ImageCommandWork& work, const std::string& text) {
+  auto source = CO_TRY(ImageSource::parse(text));
+  if (source.kind != ImageSource::Kind::registry)
+    co_return fail(Code::invalid_argument, "this is no registry's; take it with lambdo image import");
+  co_return co_await bring_one(work, std::move(source), {}, work.options.unpack);
+}
+
+/// What --all means: the languages' images, each once.
+Result<std::vector<std::string>> images_of_languages(const ImageCommandWork& work) {
+  std::vector<std::string> images;
+  for (const engine::Language& language : work.config.languages) {
+    if (language.image.empty() || std::ranges::find(images, language.image) != images.end()) continue;
+    images.push_back(language.image);
+  }
+  if (images.empty()) {
+    return fail(Code::not_found, "no language of " + work.options.settings.config_path + " names an image");
+  }
+  return images;
+}
+
+/// Tells what came of each image, for people at once and in JSON at the end.
+class PullReport {
+ public:
+  explicit PullReport(const ImageCommandWork& work) : work_(&work) {
+    json_.begin_object().key("images").begin_array();
+  }
+
+  Result<> pulled(const std::string& text, const PulledImage& pulled) {
+    write_pulled(json_, text, pulled);
+    json_.end_object();
+    ++pulled_;
+    if (work_->options.settings.json) return {};
+    return print(terminal_text(text) + " " + pulled.image.digest.text() + "\n");
+  }
+
+  void failed(const std::string& text, Error error) {
+    error = std::move(error).with_context(text);
+    tell_image_error(work_->command, error);
+    failed_.push_back({text, std::move(error)});
+  }
+
+  /// False where anything failed.
+  Result<bool> finish() {
+    if (pulled_ > 0) tell_store(*work_);
+    if (!work_->options.settings.json) return failed_.empty();
+    json_.end_array().field("store", work_->services.store().folder());
+    if (!failed_.empty()) write_failed();
+    TRY(print(json_.end_object().take() + "\n"));
+    return failed_.empty();
+  }
+
+ private:
+  struct Failure {
+    std::string image;
+    Error error;
+  };
+
+  void write_failed() {
+    json_.key("error").begin_object();  // the first, where every command has it
+    write_image_error(json_, work_->command, failed_.front().error);
+    json_.end_object().key("errors").begin_array();
+    for (const Failure& failure : failed_) {
+      json_.begin_object().field("name", failure.image);
+      write_image_error(json_, work_->command, failure.error);
+      json_.end_object();
+    }
+    json_.end_array();
+  }
+
+  const ImageCommandWork* work_;
+  JsonWriter json_;
+  size_t pulled_ = 0;
+  std::vector<Failure> failed_;
+};
+
+}  // namespace
+
+Task<Result<bool>> pull_images(const ImageCommandWork& work) {
+  const bool all = work.options.all;
+  const bool for_kvm = all && runs_on_kvm(work.config);
+  const std::vector<std::string> images = all ? CO_TRY(images_of_languages(work)) : work.options.images;
+  PullReport report(work);
+  for (const std::string& text : images) {
+    auto pulled =
+        all ? co_await bring_for_language(work, text, for_kvm) : co_await bring_from_registry(work, text);
+    if (work.token.cancelled()) co_return fail(Code::cancelled, "interrupted");
+    if (pulled) {
+      CO_TRY(report.pulled(text, *pulled));
+    } else {
+      report.failed(text, std::move(pulled).error());
+    }
+  }
+  co_return report.finish();
+}
+
+Task<Result<>> import_one_image(const ImageCommandWork& work) {
+  const std::string& text = work.options.images.front();
+  auto source = CO_TRY(ImageSource::parse(text));
+  if (source.kind == ImageSource::Kind::registry) {
+    co_return fail(Code::invalid_argument,
+                   text +
+                       " is a registry's; fetch it with lambdo image pull, or write oci:FOLDER or "
+                       "docker-archive:FILE");
+  }
+  std::string name = store_name(source);
+  if (!work.options.name.empty()) {
+    auto reference = registry::Reference::parse(work.options.name);
+    if (!reference) co_return std::unexpected(std::move(reference).error().with_context("--name"));
+    name = reference->text();
+  }
+  auto pulled = co_await bring_one(work, std::move(source), name, work.options.unpack);
+  if (!pulled) co_return std::unexpected(std::move(pulled).error().with_context(text));
+  if (!work.options.settings.json) {
+    CO_TRY(print(terminal_text(name) + " " + pulled->image.digest.text() + "\n"));
+    tell_store(work);
+    co_return Result<>{};
+  }
+  JsonWriter json;
+  write_pulled(json, name, *pulled);
+  co_return print(json.field("store", work.services.store().folder()).end_object().take() + "\n");
+}
+
+}  // namespace lambdo::cli

@@ -1,0 +1,296 @@
+#include "engine/agent_listener.h"
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+
+#include <array>
+#include <cerrno>
+#include <cstring>
+#include <utility>
+
+#include "base/check.h"
+#include "base/log.h"
+#include "base/syscalls.h"
+#include "engine/registration_session.h"
+#include "lambdo.pb.h"
+#include "reactor/event.h"
+#include "reactor/timer.h"
+
+namespace lambdo::engine {
+
+namespace rpc = grpc_definitions;
+
+static constexpr int kNotFound = 5;
+static constexpr int kUnimplemented = 12;
+static constexpr int kInternal = 13;
+static constexpr int64_t kAcceptRetryMs = 100;
+static constexpr int64_t kDialRetryMs = 20;
+static constexpr uint32_t kMaxPort = 65535;
+
+struct AgentListener::Guest {
+  Guest(reactor::Reactor& reactor, reactor::CancelToken parent, std::string at, std::string own_id)
+      : address(std::move(at)), id(std::move(own_id)), gone(parent), changed(reactor) {}
+
+  const std::string address;
+  const std::string id;
+  uint16_t port = 0;  // 0: not registered
+  bool ready = false;
+  bool failed = false;
+  int connections = 0;
+  const Connection* registered_by = nullptr;  // while that is open
+  reactor::CancelSource gone;
+  reactor::Event changed;
+};
+
+/// What an agent may call, on one connection.
+class AgentListener::Connection final : public RegistrationCalls {
+ public:
+  Connection(AgentListenerStatistics& statistics, Guest& guest) : statistics_(statistics), guest_(guest) {}
+  Connection(const Connection&) = delete;
+  Connection& operator=(const Connection&) = delete;
+  ~Connection() {
+    if (guest_.registered_by == this) guest_.registered_by = nullptr;
+  }
+
+  RegistrationAnswer call(std::string_view method, std::string_view message) override {
+    if (method == "/grpc_definitions.LambdoApiService/Register") return register_agent(message);
+    if (method == "/grpc_definitions.LambdoApiService/Status") return status(message);
+    return {kUnimplemented, "there is no such method"};
+  }
+
+ private:
+  RegistrationAnswer register_agent(std::string_view message) {
+    rpc::RegisterRequest request;
+    if (!request.ParseFromArray(message.data(), static_cast<int>(message.size()))) {
+      return {kInternal, "the request is no RegisterRequest"};
+    }
+    rpc::RegisterResponse response;
+    const char* const problem = why_not(request.port());
+    if (problem != nullptr) {
+      ++statistics_.refused_calls;
+      response.set_error(problem);
+      return {0, response.SerializeAsString()};
+    }
+    ++statistics_.registered;
+    guest_.port = static_cast<uint16_t>(request.port());
+    guest_.registered_by = this;
+    response.set_id(guest_.id);
+    return {0, response.SerializeAsString()};
+  }
+
+  [[nodiscard]] const char* why_not(uint32_t port) const {
+    // An agent whose connection broke before it heard the answer may try again.
+    if (guest_.port != 0 && (guest_.ready || guest_.registered_by != nullptr)) {
+      return "this guest's agent has registered already";
+    }
+    return port == 0 || port > kMaxPort ? "this is no port to be reached at" : nullptr;
+  }
+
+  RegistrationAnswer status(std::string_view message) {
+    rpc::StatusMessage request;
+    if (!request.ParseFromArray(message.data(), static_cast<int>(message.size()))) {
+      return {kInternal, "the request is no StatusMessage"};
+    }
+    if (guest_.port == 0 || request.id() != guest_.id) {
+      ++statistics_.refused_calls;
+      return {kNotFound, "no agent has this id"};
+    }
+    guest_.ready |= request.code() == rpc::READY;
+    guest_.failed |= request.code() == rpc::ERROR;
+    guest_.changed.notify_all();
+    return {0, rpc::Empty().SerializeAsString()};
+  }
+
+  AgentListenerStatistics& statistics_;
+  Guest& guest_;
+};
+
+/// 128 random bits in hex.
+static Result<std::string> make_id() {
+  std::array<std::byte, 16> bytes;
+  TRY(sys::random_bytes(bytes));
+  std::string id;
+  for (const std::byte byte : bytes) {
+    constexpr char kDigits[] = "0123456789abcdef";
+    id +=
+        {kDigits[std::to_integer<size_t>(byte >> 4)], kDigits[std::to_integer<size_t>(byte & std::byte{15})]};
+  }
+  return id;
+}
+
+static std::string shown(int family, const void* bytes) {
+  char text[INET6_ADDRSTRLEN] = "";
+  ::inet_ntop(family, bytes, text, sizeof text);
+  return text;
+}
+
+/// As inet_ntop(3) writes it; nullopt where `text` is no address.
+static std::optional<std::string> normal_address(const std::string& text) {
+  std::array<std::byte, sizeof(in6_addr)> bytes{};
+  for (const int family : {AF_INET, AF_INET6}) {
+    if (::inet_pton(family, text.c_str(), bytes.data()) == 1) return shown(family, bytes.data());
+  }
+  return std::nullopt;
+}
+
+/// Who is at the other end. IPv4 that came to an IPv6 socket is IPv4. Empty where it is gone already.
+static std::string peer_address(const Fd& socket) {
+  union {
+    sockaddr any;
+    sockaddr_in v4;
+    sockaddr_in6 v6;
+  } address{};
+  socklen_t len_bytes = sizeof address;
+  if (::getpeername(socket.get(), &address.any, &len_bytes) < 0) return {};
+  if (address.any.sa_family == AF_INET) return shown(AF_INET, &address.v4.sin_addr);
+  if (address.any.sa_family != AF_INET6) return {};
+  constexpr size_t kV4At = 12;
+  if (IN6_IS_ADDR_V4MAPPED(&address.v6.sin6_addr)) {
+    return shown(AF_INET, &address.v6.sin6_addr.s6_addr[kV4At]);
+  }
+  return shown(AF_INET6, &address.v6.sin6_addr);
+}
+
+AgentListener::AgentListener(reactor::Reactor& reactor, AgentListenerOptions options)
+    : reactor_(reactor), options_(std::move(options)), scope_(reactor) {}
+
+AgentListener::~AgentListener() {
+  CHECK(guests_.empty());
+}
+
+Result<> AgentListener::start() {
+  auto listener = reactor::Listener::listen_tcp(reactor_, options_.host, options_.port);
+  if (!listener) return std::unexpected(std::move(listener).error().with_context("agents' gRPC server"));
+  listener_.emplace(std::move(*listener));
+  scope_.spawn(accept());
+  return {};
+}
+
+uint16_t AgentListener::port() const {
+  return listener_->port();
+}
+
+Result<std::unique_ptr<ExpectedAgent>> AgentListener::expect(const std::string& address) {
+  const auto normal = normal_address(address);
+  if (!normal) return fail(Code::invalid_argument, "not an IPv4 or IPv6 address: " + address);
+  if (guests_.contains(*normal)) {
+    return fail(Code::invalid_argument, "a guest at " + *normal + " is expected already");
+  }
+  auto guest = std::make_shared<Guest>(reactor_, scope_.token(), *normal, TRY(make_id()));
+  guests_.emplace(*normal, guest);
+  return std::make_unique<ExpectedAgent>(*this, std::move(guest));
+}
+
+reactor::Task<> AgentListener::stop() {
+  scope_.cancel();
+  for (const auto& [address, guest] : guests_) guest->changed.notify_all();
+  co_await scope_.join();
+  if (listener_) co_await listener_->close();
+}
+
+reactor::Task<> AgentListener::accept() {
+  const reactor::CancelToken token = scope_.token();
+  while (!token.cancelled()) {
+    auto socket = co_await listener_->accept(token);
+    if (socket) {
+      admit(*std::move(socket));
+      continue;
+    }
+    if (token.cancelled()) co_return;
+    log::warning("cannot accept agents for the moment, trying again", {{"error", socket.error().message}});
+    (void)co_await reactor::SleepOp::for_ms(reactor_, kAcceptRetryMs, token);
+  }
+}
+
+void AgentListener::admit(Fd socket) {
+  const std::string address = peer_address(socket);
+  const auto found = guests_.find(address);
+  if (found == guests_.end()) {
+    ++statistics_.refused_unknown;
+    log::debug("a connection for agents from where no guest is expected", {{"address", address}});
+    return;
+  }
+  const std::shared_ptr<Guest>& guest = found->second;
+  if (guest->connections >= options_.max_connections_of_guest) {
+    ++statistics_.refused_excess;
+    return;
+  }
+  ++guest->connections;
+  ++statistics_.accepted;
+  ++statistics_.connections_open;
+  scope_.spawn(serve(std::move(socket), guest));
+}
+
+/// Moves bytes between the socket and a session, until one of them ends.
+static reactor::Task<Result<>> talk(reactor::SocketStream& stream, RegistrationSession& session,
+                                    reactor::CancelToken token) {
+  while (true) {
+    const std::string output = CO_TRY(session.take_output());
+    if (!output.empty()) CO_TRY(co_await stream.send(reactor::as_bytes(output), token));
+    if (session.violated()) co_return fail(Code::agent_protocol, "HTTP/2: a violation");
+    if (session.finished()) co_return Result<>{};
+    const reactor::Chunk chunk = CO_TRY(co_await stream.receive(token));
+    if (chunk.bytes().empty()) co_return Result<>{};
+    Result<> taken = session.receive(reactor::as_text(chunk.bytes()));
+    if (taken) continue;
+    // The peer may learn why.
+    const auto last = session.take_output();
+    if (last && !last->empty()) (void)co_await stream.send(reactor::as_bytes(*last), token);
+    co_return taken;
+  }
+}
+
+reactor::Task<> AgentListener::serve(Fd socket, std::shared_ptr<Guest> guest) {
+  {
+    reactor::SocketStream stream(reactor_, std::move(socket));
+    reactor::Deadline deadline(reactor_, reactor_.now_ns() + options_.connection_ms * 1'000'000,
+                               guest->gone.token());
+    Connection connection(statistics_, *guest);
+    auto session = RegistrationSession::create(connection);
+    Result<> ended = session ? co_await talk(stream, **session, deadline.token())
+                             : Result<>(std::unexpected(std::move(session).error()));
+    const bool is_violation = !ended && (ended.error().code == Code::agent_protocol ||
+                                         ended.error().code == Code::resource_exhausted);
+    if (is_violation) {
+      ++statistics_.protocol_errors;
+      log::debug("an agent's registration is none",
+                 {{"address", guest->address}, {"error", ended.error().message}});
+    } else if (deadline.passed()) {
+      ++statistics_.timeouts;
+    }
+  }
+  --guest->connections;
+  --statistics_.connections_open;
+}
+
+ExpectedAgent::ExpectedAgent(AgentListener& listener, std::shared_ptr<AgentListener::Guest> guest)
+    : listener_(listener), guest_(std::move(guest)) {}
+
+ExpectedAgent::~ExpectedAgent() {
+  listener_.guests_.erase(guest_->address);
+  guest_->gone.cancel();
+}
+
+bool ExpectedAgent::registered() const {
+  return guest_->port != 0;
+}
+bool ExpectedAgent::ready() const {
+  return guest_->ready;
+}
+
+reactor::Task<Result<Fd>> ExpectedAgent::connect(reactor::CancelToken token) {
+  while (!guest_->ready) {
+    if (guest_->gone.cancelled()) co_return fail(Code::shutting_down, "agents are no longer waited for");
+    if (guest_->failed) co_return fail(Code::agent_protocol, "agent: says that it cannot run programs");
+    CO_TRY(co_await guest_->changed.wait(token));
+  }
+  while (true) {
+    auto socket = co_await reactor::connect_tcp(listener_.reactor_, guest_->address, guest_->port, token);
+    // Agents may say that they are ready just before they listen.
+    if (socket || socket.error().os_errno != ECONNREFUSED || guest_->gone.cancelled()) co_return socket;
+    CO_TRY(co_await reactor::SleepOp::for_ms(listener_.reactor_, kDialRetryMs, token));
+  }
+}
+
+}  // namespace lambdo::engine

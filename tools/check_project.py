@@ -15,7 +15,7 @@ DIRECT_INCLUDES = {
     "virtio": ["base"],
     "virtio_net": ["reactor", "virtio"],
     "vsock": ["reactor", "virtio"],
-    "net": ["base"],
+    "net": ["reactor"],
     "kvm": ["reactor", "virtio"],
     "registry": ["http"],
     "image": ["registry"],

@@ -59,7 +59,7 @@ Result<GuestNamespace> GuestNamespace::create() {
 Result<Link> GuestNamespace::add_interface(NetlinkSocket& host, const std::string& name, uint32_t mtu) {
   const VethEnd near{name, TRY(random_mac())};
   const VethEnd far{kInterface, TRY(random_mac())};
-  const Link outer = TRY(create_veth(host, near, far, handle_));
+  Link outer = TRY(create_veth(host, near, far, handle_));
   const Link inner = TRY(find_link(socket_, kInterface));
   if (mtu != inner.mtu) {
     TRY(set_mtu(host, outer, mtu));

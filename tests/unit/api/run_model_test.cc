@@ -92,4 +92,60 @@ TEST_CASE("what is wrong with a body is told by its field") {
   }
 }
 
+TEST_CASE("a request says what it wants of the network, in a word or in detail") {
+  const auto network_of = [](const std::string& json) {
+    return parse_run_body(R"({"language":"c","code":[],"network":)" + json + "}");
+  };
+  CHECK(!parse_run_body(R"({"language":"c","code":[]})")->request.network);
+  CHECK(!network_of("null")->request.network);
+  CHECK(network_of("\"none\"")->request.network->access == net::Policy::Access::none);
+  const auto full = network_of(R"({"access":"full","denied":["10.0.0.0/8"]})");
+  REQUIRE(full);
+  CHECK(full->request.network->access == net::Policy::Access::full);
+  CHECK_EQ(full->request.network->denied.at(0).text(), "10.0.0.0/8");
+  const auto egress = network_of(R"({"access":"egress","allowed":["203.0.113.0/24",
+      {"to":"0.0.0.0/0","protocol":"tcp","ports":"80-443"},{"to":"1.2.3.4","protocol":"udp","ports":53}]})");
+  REQUIRE(egress);
+  const auto& allowed = *egress->request.network->allowed;
+  REQUIRE_EQ(allowed.size(), 3);
+  CHECK(allowed[0].protocol == net::Policy::Protocol::any);
+  CHECK_EQ(allowed[1].first_port, 80);
+  CHECK_EQ(allowed[1].last_port, 443);
+  CHECK(allowed[2].protocol == net::Policy::Protocol::udp);
+  CHECK_EQ(allowed[2].to.text(), "1.2.3.4/32");
+  CHECK_EQ(allowed[2].first_port, 53);
+}
+
+TEST_CASE("what is wrong with a request's network is named by its field") {
+  const struct {
+    const char* json;
+    const char* start;
+  } cases[] = {
+      {R"(1)", "network: must be a string"},
+      {R"("open")", "network: \"open\" is not an access"},
+      {R"({"allowed":[]})", "network.access: is missing"},
+      {R"({"access":"egress","allowed":"all"})", "network.allowed: must be an array"},
+      {R"({"access":"egress","allowed":["1.2.3.4",{"protocol":"tcp"}]})",
+       "network.allowed[1].to: is missing"},
+      {R"({"access":"egress","allowed":["::/0"]})", "network.allowed[0]: \"::/0\" is not an IPv4 network"},
+      {R"({"access":"egress","allowed":[{"to":"0.0.0.0/0","protocol":"icmp"}]})",
+       "network.allowed[0].protocol: "},
+      {R"({"access":"egress","allowed":[{"to":"0.0.0.0/0","protocol":"tcp","ports":"443-80"}]})",
+       "network.allowed[0].ports: \"443-80\" are not ports"},
+      {R"({"access":"egress","allowed":[{"to":"0.0.0.0/0","ports":70000}]})", "network.allowed[0].ports: "},
+      {R"({"access":"egress","allowed":[{"to":"0.0.0.0/0","ports":80}]})",
+       "network: ports of 0.0.0.0/0 need"},
+      {R"({"access":"full","allowed":["1.2.3.4"]})", "network: allowed is for egress only"},
+      {R"({"access":"none","denied":["1.2.3.4"]})", "network: denied is for egress and full only"},
+      {R"({"access":"full","denied":[1]})", "network.denied[0]: must be a string"},
+  };
+  for (const auto& [json, start] : cases) {
+    CAPTURE(json);
+    const auto body = parse_run_body(R"({"language":"c","code":[],"network":)" + std::string(json) + "}");
+    REQUIRE_FALSE(body);
+    CHECK_EQ(body.error().code, Code::invalid_argument);
+    CHECK_MESSAGE(body.error().message.starts_with(start), body.error().message);
+  }
+}
+
 }  // namespace lambdo::api

@@ -1,4 +1,6 @@
 #include "cli/doctor.h"
+#include <filesystem>
+#include <fstream>
 
 #include <unistd.h>
 
@@ -164,6 +166,21 @@ TEST_CASE("KVM's finding follows from the probe, and one that fails is no more t
   CHECK_EQ(kvm_finding(kvm::report_of_open_error(ENOENT, "/dev/kvm")).grade, Grade::warning);
 }
 
+TEST_CASE("a machine that does not forward packets is told what guests with a network need") {
+  const std::string file =
+      std::filesystem::temp_directory_path() / ("lambdo-forward-" + std::to_string(::getpid()));
+  std::ofstream(file) << "0\n";
+  Finding finding = forwarding_finding(file);
+  CHECK_EQ(finding.grade, Grade::warning);
+  CHECK_EQ(finding.finding, "net.ipv4.ip_forward is 0");
+  CHECK_NE(finding.remedy.find("sysctl -w net.ipv4.ip_forward=1"), std::string::npos);
+  std::ofstream(file) << "1\n";
+  finding = forwarding_finding(file);
+  CHECK_EQ(finding.grade, Grade::ok);
+  std::filesystem::remove(file);
+  CHECK_EQ(forwarding_finding(file).grade, Grade::warning);
+}
+
 TEST_CASE("a missing TUN device is a warning with its path") {
   const Finding finding = tun_finding("/nonexistent/tun");
   CHECK_EQ(finding.grade, Grade::warning);
@@ -186,7 +203,7 @@ TEST_CASE("programs are found on the path, run with a time limit, and leave no d
 
 TEST_CASE("every finding of this machine that is not ok has a remedy") {
   const Examination examination = examine_machine();
-  CHECK_EQ(examination.findings.size(), 10);
+  CHECK_EQ(examination.findings.size(), 11);
   for (const Finding& finding : examination.findings) {
     CAPTURE(finding.name);
     CHECK_FALSE(finding.finding.empty());

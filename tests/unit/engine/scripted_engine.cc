@@ -67,6 +67,7 @@ reactor::Task<Result<>> ScriptedEngine::prepare(size_t, const Language&) {
 
 reactor::Task<Result<std::unique_ptr<Guest>>> ScriptedEngine::create_guest(
     size_t language, std::optional<net::AttachedGuest> /*network*/, reactor::CancelToken /*token*/) {
+  if (script[language] == Guests::fail) co_return fail(Code::engine_failed, "as the script says");
   ++created[language];
   most_alive[language] = std::max(most_alive[language], ++alive[language]);
   auto [host_end, guest_end] = sys::socketpair(SOCK_STREAM).value();

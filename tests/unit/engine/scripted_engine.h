@@ -19,6 +19,7 @@ class ScriptedEngine final : public Engine {
   enum class Guests {
     answer,  ///< at once
     hang,    ///< never say a word
+    fail,    ///< cannot be created
   };
 
   /// Guests of the language with index i behave like `script[i]`, which may be changed at any time.

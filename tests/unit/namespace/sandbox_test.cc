@@ -1,4 +1,5 @@
 #include <fcntl.h>
+#include <sched.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -8,6 +9,7 @@
 #include <csignal>
 #include <fstream>
 #include <map>
+#include <set>
 #include <sstream>
 
 #include "base/syscalls.h"
@@ -254,6 +256,68 @@ TEST_CASE(
   sandboxes.run(use_foreign_image(sandboxes, spec));
   CHECK(std::filesystem::is_symlink(spec.rootfs + "/dev"));
   CHECK_FALSE(std::filesystem::exists(spec.rootfs + "/workspace"));
+}
+
+/// A network namespace that this thread is not in.
+static Fd new_network() {
+  const Fd home = sys::open("/proc/thread-self/ns/net", O_RDONLY).value();
+  REQUIRE(::unshare(CLONE_NEWNET) == 0);
+  Fd made = sys::open("/proc/thread-self/ns/net", O_RDONLY).value();
+  REQUIRE(::setns(home.get(), CLONE_NEWNET) == 0);
+  return made;
+}
+
+static ino_t inode_of(const Fd& fd) {
+  struct stat status{};
+  REQUIRE(::fstat(fd.get(), &status) == 0);
+  return status.st_ino;
+}
+
+/// Network namespaces of all processes of sandboxes.
+static std::set<ino_t> networks_in_use() {
+  std::set<ino_t> inodes;
+  for (const pid_t pid : processes_with_uid(kFirstUid, kFirstUid + 63)) {
+    struct stat status{};
+    if (::stat(("/proc/" + std::to_string(pid) + "/ns/net").c_str(), &status) == 0)
+      inodes.insert(status.st_ino);
+  }
+  return inodes;
+}
+
+static Task<> start_in_a_network(Sandboxes& sandboxes) {
+  SandboxSpec spec = sandboxes.spec();
+  const Result<uint32_t> plain = co_await sandboxes.launcher().define(spec);
+  spec.networked = true;
+  spec.resolver_file = "nameserver 192.0.2.53\n";
+  const Result<uint32_t> networked = co_await sandboxes.launcher().define(spec);
+  REQUIRE_MESSAGE(networked, networked.error().message);
+  Fd network = new_network();
+  const ino_t inode = inode_of(network);
+  auto sockets = sys::socketpair(SOCK_SEQPACKET).value();
+  const auto id =
+      co_await sandboxes.launcher().launch(*networked, std::move(sockets.second), std::move(network));
+  REQUIRE_MESSAGE(id, id.error().message);
+  const Probe probe{.id = *id, .socket = std::move(sockets.first)};
+  CHECK(probe.ask("file /etc/resolv.conf") == "nameserver 192.0.2.53\n");
+  CHECK(probe.ask("file /etc/hosts").find("localhost lambdo") != std::string::npos);
+  CHECK(probe.ask("file /etc/image-file") == "of the image");
+  CHECK(probe.ask("fill /etc/hosts") == "0 errno " + std::to_string(EROFS));
+  CHECK(networks_in_use() == std::set<ino_t>{inode});
+  CHECK(co_await sandboxes.launcher().destroy(probe.id));
+  // Nothing of one language's network for another, and none where one is expected.
+  for (const bool with_network : {true, false}) {
+    auto pair = sys::socketpair(SOCK_SEQPACKET).value();
+    const auto refused = co_await sandboxes.launcher().launch(
+        with_network ? *plain : *networked, std::move(pair.second), with_network ? new_network() : Fd());
+    REQUIRE_FALSE(refused);
+    CHECK(refused.error().code == Code::invalid_argument);
+  }
+}
+
+TEST_CASE("a sandbox with a network lives in the namespace that it is given, and knows its resolvers") {
+  if (!is_root("a sandbox with a network")) return;
+  Sandboxes sandboxes;
+  sandboxes.run(start_in_a_network(sandboxes));
 }
 
 static Task<> refuse_bad_input(Sandboxes& sandboxes) {

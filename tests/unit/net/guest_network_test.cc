@@ -174,7 +174,7 @@ static Task<> cancel_attaching(reactor::Reactor& reactor, GuestNetwork& network)
     reactor::Scope scope(reactor);
     for (int i = 0; i < 5; ++i) scope.spawn(attach_one(network, scope.token(), guests, refused));
     // Later each time: before the requests are sent, and when some are answered.
-    if (round > 0) (void)co_await reactor::SleepOp::for_ms(reactor, 2 * round, {});
+    if (round > 0) (void)co_await reactor::SleepOp::for_ms(reactor, int64_t{2} * round, {});
     scope.cancel();
     co_await scope.join();
     CHECK(guests.size() + refused == 5);

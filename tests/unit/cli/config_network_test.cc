@@ -1,0 +1,127 @@
+#include <string>
+
+#include "cli/config.h"
+#include "cli/network_setup.h"
+
+#include "test.h"
+
+// What guests may do on the network: `network` and languages[].network.
+namespace lambdo::cli {
+
+using Access = net::Policy::Access;
+
+static const std::string kHead = "apiVersion: lambdo.io/v1alpha1\nkind: Config\n";  // lines 1 and 2
+static const std::string kLanguages = "languages: [{name: a, steps: [{command: x}]}]\n";
+
+static std::string with_language_network(const std::string& network) {
+  return kHead + "languages:\n- name: a\n  steps: [{command: x}]\n  network: " + network + "\n";
+}
+
+TEST_CASE("without a word on it nobody has a network") {
+  const Config config = parse_config(kHead + kLanguages, "c").value();
+  CHECK(config.network.requests == Access::none);
+  CHECK(config.languages[0].network.access == Access::none);
+  CHECK_FALSE(config.network.resolvers.has_value());
+  CHECK(config.network.limits == net::GuestLimits{});
+  CHECK_EQ(config.network.quarantine_ms, 30'000);
+  CHECK_FALSE(gives_network(config));
+}
+
+TEST_CASE("the server's network is read, and becomes the helper's settings") {
+  const Config config = parse_config(kHead + "state_dir: /s\n" + kLanguages + R"(
+api: {bridge: br7, bridge_address: 10.7.0.1/16}
+network:
+  requests: egress
+  denied: [10.0.0.0/8, 192.0.2.1]
+  resolvers: [192.0.2.53]
+  max_connections: 17
+  mbit_per_s: 100
+  packets_per_s: 5000
+  quarantine_ms: 1000
+)",
+                                     "c")
+                            .value();
+  CHECK(config.warnings.empty());
+  CHECK(gives_network(config));
+  const auto settings = network_settings(config, net::PortKind::veth, 50051).value();
+  CHECK_EQ(settings.state_dir, "/s");
+  CHECK_EQ(settings.bridge, "br7");
+  CHECK_EQ(settings.address.text(), "10.7.0.1/16");
+  CHECK_EQ(settings.denied.at(1).text(), "192.0.2.1/32");
+  CHECK_EQ(settings.resolvers.at(0).text(), "192.0.2.53");
+  CHECK(settings.limits == net::GuestLimits{17, 100, 5000});
+  CHECK_EQ(settings.quarantine_ns, 1'000'000'000);
+  CHECK(settings.kind == net::PortKind::veth);
+  CHECK(settings.egress);
+}
+
+TEST_CASE("a language's network is a word or a map") {
+  const auto policy = [](const std::string& network) {
+    return parse_config(with_language_network(network), "c").value().languages[0].network;
+  };
+  CHECK(policy("none").access == Access::none);
+  CHECK(policy("full") == net::Policy{.access = Access::full});
+  const net::Policy egress = policy("egress");
+  CHECK(egress.public_only);
+  CHECK_EQ(egress.allowed.at(0).to.text(), "0.0.0.0/0");
+  CHECK(policy("{access: egress}") == egress);
+  const net::Policy chosen = policy(R"({access: egress, denied: [198.51.100.0/24],
+    allowed: [203.0.113.0/24, {to: 0.0.0.0/0, protocol: tcp, ports: 80-443}, {to: 1.2.3.4, protocol: udp, ports: 53}]})");
+  CHECK_FALSE(chosen.public_only);
+  CHECK_EQ(chosen.denied.at(0).text(), "198.51.100.0/24");
+  REQUIRE_EQ(chosen.allowed.size(), 3);
+  CHECK_EQ(chosen.allowed[1].last_port, 443);
+  CHECK_EQ(chosen.allowed[2].first_port, 53);
+  CHECK(gives_network(parse_config(with_language_network("egress"), "c").value()));
+}
+
+TEST_CASE("what is wrong with a network is an error with its line, what is unknown a warning") {
+  const struct {
+    const char* network;
+    const char* problem;
+  } cases[] = {
+      {"open", "languages[0].network: \"open\" is not an access to the network; write none, egress or full"},
+      {"[egress]", "languages[0].network: must be text, not a list"},
+      {"{allowed: [1.2.3.4]}", "languages[0].network.access: is missing"},
+      {"{access: full, allowed: [1.2.3.4]}", "languages[0].network: allowed is for egress only"},
+      {"{access: none, denied: [1.2.3.4]}", "languages[0].network: denied is for egress and full only"},
+      {"{access: egress, allowed: []}", "languages[0].network.allowed: is an empty list"},
+      {"{access: egress, allowed: [1.2.3]}",
+       "languages[0].network.allowed[0]: \"1.2.3\" is not an IPv4 network"},
+      {"{access: egress, denied: ['::/0']}",
+       "languages[0].network.denied[0]: \"::/0\" is not an IPv4 network"},
+      {"{access: egress, allowed: [{protocol: tcp}]}", "languages[0].network.allowed[0].to: is missing"},
+      {"{access: egress, allowed: [{to: 1.2.3.4, ports: 80}]}",
+       "languages[0].network.allowed[0].ports: ports are of a protocol"},
+      {"{access: egress, allowed: [{to: 1.2.3.4, protocol: tcp, ports: 2-1}]}",
+       "languages[0].network.allowed[0].ports: \"2-1\" are not ports"},
+      {"{access: egress, allowed: [{to: 1.2.3.4, protocol: sctp}]}",
+       "languages[0].network.allowed[0].protocol: \"sctp\" is not a protocol"},
+  };
+  for (const auto& [network, problem] : cases) {
+    CAPTURE(network);
+    const auto config = parse_config(with_language_network(network), "c");
+    REQUIRE_FALSE(config);
+    CHECK_MESSAGE(config.error().message.starts_with("c:6: " + std::string(problem)), config.error().message);
+  }
+  const auto resolvers = parse_config(kHead + kLanguages + "network: {resolvers: [127.0.0.53]}\n", "c");
+  REQUIRE_FALSE(resolvers);
+  CHECK_NE(resolvers.error().message.find("c:4: network.resolvers[0]: \"127.0.0.53\" is not"),
+           std::string::npos);
+  const Config warned = parse_config(with_language_network("{access: egress, alowed: 1}"), "c").value();
+  REQUIRE_EQ(warned.warnings.size(), 1);
+  CHECK_NE(warned.warnings[0].find("alowed"), std::string::npos);
+}
+
+TEST_CASE("of the host's resolvers guests are told those that they can reach") {
+  const auto resolvers = reachable_resolvers(
+      "# nameserver 9.9.9.9\nnameserver 127.0.0.53\nnameserver\t192.0.2.1 # first\nnameserver 2001:db8::1\n"
+      "nameserver192.0.2.9\nnameserver 192.0.2.2\nsearch example\nnameserver 192.0.2.3\nnameserver "
+      "192.0.2.4");
+  REQUIRE_EQ(resolvers.size(), 3);
+  CHECK_EQ(resolvers[0].text(), "192.0.2.1");
+  CHECK_EQ(resolvers[2].text(), "192.0.2.3");
+  CHECK(reachable_resolvers("").empty());
+}
+
+}  // namespace lambdo::cli

@@ -60,6 +60,8 @@ class Runtime {
   /// Both after `start`.
   [[nodiscard]] engine::Runner& runner() { return *runner_; }
   [[nodiscard]] engine::Engine& engine() { return *engine_; }
+  /// nullptr where no guest can have a network.
+  [[nodiscard]] net::GuestNetwork* network() { return network_.get(); }
   /// The engine's and our own, for the log and /health.
   [[nodiscard]] std::vector<std::string> warnings() const;
 

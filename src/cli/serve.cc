@@ -107,11 +107,11 @@ Task<> drain(reactor::Reactor& reactor, const Config& config, int signals, Runti
   co_await hurry.join();
 }
 
-/// Ends the wait for a signal when the engine can start no guest any more: a supervisor should start us anew.
-Task<> watch_engine(engine::Engine& engine, reactor::CancelSource& waiting, std::string& failure,
-                    reactor::CancelToken token) {
-  auto reason = co_await engine.failure(token);
-  if (!reason) co_return;
+/// Ends the wait for a signal when guests can be started no more, or can have no network: a supervisor should
+/// start us anew.
+Task<> watch_for(Task<Result<std::string>> broken, reactor::CancelSource& waiting, std::string& failure) {
+  auto reason = co_await std::move(broken);
+  if (!reason || !failure.empty()) co_return;
   failure = std::move(*reason);
   waiting.cancel();
 }
@@ -122,7 +122,10 @@ Task<Result<>> wait_for_end(reactor::Reactor& reactor, uint64_t drain_timeout_ms
   reactor::CancelSource waiting;
   std::string failure;
   reactor::Scope watch(reactor);
-  watch.spawn(watch_engine(runtime.engine(), waiting, failure, watch.token()));
+  watch.spawn(watch_for(runtime.engine().failure(watch.token()), waiting, failure));
+  if (net::GuestNetwork* network = runtime.network()) {
+    watch.spawn(watch_for(network->failure(watch.token()), waiting, failure));
+  }
   const auto signal = co_await next_signal(reactor, signals, waiting.token());
   watch.cancel();
   co_await watch.join();

@@ -42,6 +42,7 @@ GuestNetwork::GuestNetwork(reactor::Reactor& reactor, helper::Process process,
                            std::vector<Ipv4Address> resolvers)
     : reactor_(reactor),
       resolvers_(std::move(resolvers)),
+      lost_(reactor),
       channel_(reactor, std::move(process), helper_protocol(), "network helper", *this),
       scope_(reactor) {
   // Ethernet addresses are made from identities: other servers' guests have others.
@@ -100,6 +101,11 @@ Task<Result<TrafficCounters>> GuestNetwork::counters(std::string port) {
   co_return decode_counters(answer.message);
 }
 
+Task<Result<std::string>> GuestNetwork::failure(reactor::CancelToken token) {
+  CO_TRY(co_await lost_.wait(token));
+  co_return failure_;
+}
+
 Task<> GuestNetwork::stop() {
   co_await scope_.join();
   co_await channel_.stop(nullptr);
@@ -110,7 +116,8 @@ void GuestNetwork::received(helper::Message message) {
 }
 
 void GuestNetwork::lost(const Error& error) {
-  log::error("guests can have no network any more", {{"error", error.message}});
+  failure_ = "the network helper is gone: " + error.message;
+  lost_.set();
 }
 
 }  // namespace lambdo::net

@@ -9,6 +9,7 @@
 #include "base/helper_process.h"
 #include "net/host_network.h"
 #include "reactor/cancel.h"
+#include "reactor/event.h"
 #include "reactor/helper_channel.h"
 #include "reactor/reactor.h"
 #include "reactor/scope.h"
@@ -43,6 +44,9 @@ class GuestNetwork final : private reactor::HelperChannel::Observer {
   reactor::Task<Result<>> detach(std::string port);
   reactor::Task<Result<>> set_policy(std::string port, Policy policy);
   reactor::Task<Result<TrafficCounters>> counters(std::string port);
+  /// Waits for the moment from which no guest can get a network any more: the reason. An error where the
+  /// token was cancelled first.
+  reactor::Task<Result<std::string>> failure(reactor::CancelToken token);
   /// Returns when the helper has removed everything, ended and is reaped. No guest may be attached any more.
   reactor::Task<> stop();
 
@@ -57,6 +61,8 @@ class GuestNetwork final : private reactor::HelperChannel::Observer {
   std::vector<Ipv4Address> resolvers_;
   uint64_t identity_prefix_ = 0;
   uint64_t identities_ = 0;
+  reactor::Event lost_;
+  std::string failure_;
   reactor::HelperChannel channel_;
   reactor::Scope scope_;
 };

@@ -5,6 +5,7 @@ import json
 import os
 import pathlib
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -13,6 +14,7 @@ import urllib.request
 import pytest
 
 import configs
+import ledger
 from server import run_body, wait_until
 from test_metrics import read_metrics, value
 
@@ -237,6 +239,19 @@ def test_nothing_is_left_after_a_stop_and_after_a_kill(world, servers):
     own.start()
     own.kill()
     wait_until(lambda: traces_of("lambdo1") == ([], []), 5, "something is left of the bridge of a killed server")
+
+
+def test_a_server_ends_when_its_network_helper_dies(world, servers):
+    own = servers.prepare([configs.language("bash", network="egress")],
+                          api={"bridge": "lambdo3", "bridge_address": "192.168.13.1/24"})
+    own.start()
+    (helper,) = [pid for pid in ledger.children(own.pid)
+                 if "network" in pathlib.Path(f"/proc/{pid}/comm").read_text()]
+    os.kill(helper, signal.SIGKILL)
+    assert own.wait() != 0
+    assert "the network helper is gone" in own.log()
+    own.start()
+    assert own.run("bash", "echo again")["stdout"] == "again\n"
 
 
 def test_a_host_that_does_not_forward_says_so(world, servers):

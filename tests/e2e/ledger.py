@@ -146,6 +146,10 @@ def has_network(server):
     return "network" in config or any("network" in language for language in config.get("languages", ()))
 
 
+def _bridge(server):
+    return server.config["api"].get("bridge", "lambdo0")
+
+
 def _roles(server):
     below = {pid: "launcher" for pid in children(server.pid)}
     below.update((pid, "network helper") for pid in below if all_processes()[pid][2] == "lambdo-network")
@@ -188,7 +192,7 @@ def take_host(server):
     ledger += _tree("temporary", server.temporary_dir)
     for name in os.listdir("/dev/shm"):
         ledger[f"file /dev/shm/{without_numbers(name)}"] += 1
-    return ledger + network_ledger.take() if has_network(server) else ledger
+    return ledger + network_ledger.take_of(_bridge(server)) if has_network(server) else ledger
 
 
 def difference(before, after):

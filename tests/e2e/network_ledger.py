@@ -4,6 +4,7 @@ Asked of ip(8), bridge(8) and nft(8), which know nothing of Lambdo. Only what so
 by itself comes and goes.
 """
 import collections
+import hashlib
 import json
 import re
 import subprocess
@@ -28,6 +29,11 @@ def is_port(name):
     return PORT.match(name) is not None
 
 
+def port_prefix(bridge):
+    """What the names of this bridge's ports begin with."""
+    return f"l{hashlib.sha256(bridge.encode()).hexdigest()[:6]}t"
+
+
 def _without_number(name):
     return PORT.sub(r"\1N", name)
 
@@ -44,15 +50,17 @@ def rules():
 
 
 def _count_links():
-    ledger = collections.Counter()
+    ledger, peers = collections.Counter(), collections.defaultdict(set)
     for link in links():
         info = link.get("linkinfo", {})
         name = _without_number(link["ifname"])
         ledger[f"network link {info.get('info_kind', 'device')} {name}"] += 1
         if info.get("info_slave_kind") == "bridge":
             ledger[f"network port {name} of bridge {link['master']}"] += 1
-    peers = {link["link_netnsid"] for link in links() if "link_netnsid" in link}
-    ledger["network namespaces at the other end of a veth"] = len(peers)
+        if "link_netnsid" in link:
+            peers[name].add(link["link_netnsid"])
+    for name, namespaces in peers.items():
+        ledger[f"network namespaces at the other end of {name}"] = len(namespaces)
     return ledger
 
 
@@ -85,4 +93,11 @@ def _count_rules():
 
 
 def take():
+    """Of everybody."""
     return _count_links() + _count_addresses() + _count_rules()
+
+
+def take_of(bridge):
+    """Of the server with this bridge."""
+    names = {bridge, f"{port_prefix(bridge)}N", f"lambdo_{bridge}"}
+    return collections.Counter({key: count for key, count in take().items() if names & set(key.split())})

@@ -1,5 +1,4 @@
 """Guests with a network, on a machine of their own: the server's network namespace, and the world in another one."""
-import hashlib
 import json
 import pathlib
 import shutil
@@ -10,6 +9,7 @@ import urllib.request
 import pytest
 
 import configs
+import network_ledger
 from private_network import DENIED, METADATA, WORLD, WORLD_IPV6, ip
 from server import run_body, wait_until
 
@@ -150,7 +150,7 @@ def test_guests_do_not_reach_each_other(server):
 
 def traces_of(bridge):
     """The bridge, ports, tables and processes of a server with this bridge."""
-    ports = "l" + hashlib.sha256(bridge.encode()).hexdigest()[:6] + "t"
+    ports = network_ledger.port_prefix(bridge)
     links = [line.split()[1] for line in ip("-o", "link").splitlines()]
     tables = subprocess.run(["nft", "list", "tables"], check=True, capture_output=True, text=True).stdout
     return [link for link in links if link.startswith((bridge, ports))], [line for line in tables.splitlines()

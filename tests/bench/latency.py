@@ -14,10 +14,10 @@ from programs import PROGRAMS, run_body
 class Client:
     """One keep-alive connection, with as little work as possible between sending and having the whole answer."""
 
-    def __init__(self, server, language):
+    def __init__(self, server, language, version=""):
         self.connection = http_client.Connection(server.address)
         self.health = http_client.Connection(server.address)
-        self.request = http_client.request("POST", "/run", run_body(language))
+        self.request = http_client.request("POST", "/run", run_body(language, version))
         self.health_request = http_client.request("GET", "/health")
 
     def wait_for_full_pools(self):

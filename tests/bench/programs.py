@@ -7,6 +7,6 @@ PROGRAMS = {
 }
 
 
-def run_body(language):
+def run_body(language, version=""):
     _, file_name, content = PROGRAMS[language]
-    return {"language": language, "version": "", "input": "", "code": [{"filename": file_name, "content": content}]}
+    return {"language": language, "version": version, "input": "", "code": [{"filename": file_name, "content": content}]}

@@ -5,6 +5,8 @@
   LAMBDO_STORE              folder in which all servers keep them (build/image-store)
   LAMBDO_SLOW=1             all time limits eight times as long; taken by itself for binaries with sanitizers
   LAMBDO_LOAD_RUNS          runs of the load test (2000); the figure that is promised is measured with 10000
+  LAMBDO_NETWORK_RUNS       guests with a network, one after another (200); promised with 5000
+  LAMBDO_KILL_POINTS        kills of a server under load (8); promised with 50
 """
 import pathlib
 import resource
@@ -18,6 +20,7 @@ pytest.register_assert_rewrite("http_client", "ledger", "server")
 
 import configs  # noqa: E402
 import ledger  # noqa: E402
+import private_network  # noqa: E402
 import server  # noqa: E402
 from registry_fixtures import registry  # noqa: E402, F401
 
@@ -63,7 +66,7 @@ class Servers:
                 continue
             try:
                 created.stop()
-                for kind in ("cgroup ", "mount ", "temporary ", "file "):
+                for kind in ("cgroup ", "mount ", "temporary ", "file ", "network "):
                     wanted = {key: count for key, count in before.items() if key.startswith(kind)}
                     ledger.wait_until_equal(ledger.collections.Counter(wanted), lambda: ledger.collections.Counter(
                         {key: count for key, count in ledger.take_host(created).items() if key.startswith(kind)}),
@@ -74,6 +77,15 @@ class Servers:
                 if created.process.poll() is None:
                     created.kill()
         assert not problems, "\n".join(problems)
+
+
+@pytest.fixture(scope="module")
+def world():
+    """This thread, and all that it starts, in a network namespace whose uplink leads to the world."""
+    if missing := private_network.missing_tools():
+        pytest.skip(f"needs {', '.join(missing)} to make network namespaces")
+    with private_network.private_network() as process:
+        yield process
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""What a server holds on the machine: descriptors, threads, processes, cgroups, mounts, files.
+"""What a server holds on the machine: descriptors, threads, processes, cgroups, mounts, files, network.
 
 A ledger is a Counter of descriptions. Numbers that differ between two guests of the same kind are taken out of the
 descriptions, so a server whose pools are full again has the ledger it had before.
@@ -8,6 +8,8 @@ import os
 import pathlib
 import re
 import time
+
+import network_ledger
 
 # Twice what the launcher keeps idle: those in use come on top.
 MAX_NETWORKS = 64
@@ -80,6 +82,8 @@ def _descriptors(role, pid):
         except OSError:
             continue
         ledger[f"{role} descriptor {without_numbers(target)}"] += 1
+    if role == "network helper":
+        return ledger
     # Unused network namespaces are kept for the next guests, up to a limit: how many there are depends on the past.
     kept = ledger.pop(f"{role} descriptor net:[N]", 0)
     assert kept <= MAX_NETWORKS, f"{kept} network namespaces of the {role}"
@@ -119,8 +123,8 @@ def cgroup_folders(state_dir):
 
 def count_guests(server):
     """How many there are by the launcher's children, and by cgroups in the hierarchy that has most: a set of numbers."""
-    launcher = children(server.pid)
-    counts = {len(children(launcher[0]))} if launcher else set()
+    launchers = [pid for pid, role in _roles(server).items() if role == "launcher"]
+    counts = {len(children(launchers[0]))} if launchers else set()
     tops = collections.Counter(os.path.dirname(folder) for folder in cgroup_folders(server.state_dir))
     name = cgroup_name(server.state_dir)
     counts.add(max((count for top, count in tops.items() if os.path.basename(top) == name), default=0))
@@ -136,23 +140,49 @@ def _tree(role, folder):
     return ledger
 
 
+def has_network(server):
+    """Whether its configuration gives guests one."""
+    config = server.config if isinstance(server.config, dict) else {}
+    return "network" in config or any("network" in language for language in config.get("languages", ()))
+
+
+def _bridge(server):
+    return server.config["api"].get("bridge", "lambdo0")
+
+
+def _roles(server):
+    below = {pid: "launcher" for pid in children(server.pid)}
+    below.update((pid, "network helper") for pid in below if all_processes()[pid][2] == "lambdo-network")
+    return {server.pid: "server", **below}
+
+
 def take(server):
     """The ledger of a running server and of the host's tables."""
     ledger = take_host(server)
     below = descendants(server.pid)
-    roles = {server.pid: "server", **{pid: "launcher" for pid in children(server.pid)}}
-    for pid, role in roles.items():
+    for pid, role in _roles(server).items():
         ledger += _descriptors(role, pid)
         ledger += _threads(role, pid)
     for _, state, name in below.values():
         # An executor is called as its agent until it first runs, which may be after the guest is ready.
         name = "agent" if name == "lambdo-executor" else name
         ledger[f"zombie {name}" if state == "Z" else f"process {name}"] += 1
+    ledger["network namespaces of its processes"] = len(_network_namespaces(below))
     return ledger
 
 
+def _network_namespaces(pids):
+    found = set()
+    for pid in pids:
+        try:
+            found.add(os.readlink(f"/proc/{pid}/ns/net"))
+        except OSError:
+            pass  # it has ended
+    return found
+
+
 def take_host(server):
-    """What would outlive the server: cgroups, mounts, temporary files, its state."""
+    """What would outlive the server: cgroups, mounts, temporary files, its state, what it made of the network."""
     ledger = collections.Counter()
     for folder in cgroup_folders(server.state_dir):
         ledger[f"cgroup {without_numbers(folder)}"] += 1
@@ -162,7 +192,7 @@ def take_host(server):
     ledger += _tree("temporary", server.temporary_dir)
     for name in os.listdir("/dev/shm"):
         ledger[f"file /dev/shm/{without_numbers(name)}"] += 1
-    return ledger
+    return ledger + network_ledger.take_of(_bridge(server)) if has_network(server) else ledger
 
 
 def difference(before, after):

@@ -1,13 +1,10 @@
 """Guests with a network, on a machine of their own: the server's network namespace, and the world in another one."""
-import ctypes
-import hashlib
 import json
 import os
 import pathlib
 import shutil
 import signal
 import subprocess
-import sys
 import threading
 import urllib.request
 
@@ -15,15 +12,11 @@ import pytest
 
 import configs
 import ledger
+import network_ledger
+from private_network import DENIED, METADATA, WORLD, WORLD_IPV6, ip
 from server import run_body, wait_until
 from test_metrics import read_metrics, value
 
-CLONE_NEWNET = 0x40000000
-LIBC = ctypes.CDLL(None, use_errno=True)
-WORLD = "5.5.5.2"
-DENIED = "6.6.6.2"
-METADATA = "169.254.169.254"
-WORLD_IPV6 = "2001:db8::2"
 RESOLVER = "5.5.5.53"
 
 # What a program says about the network that it sees. Its arguments are addresses with ports to connect to.
@@ -76,53 +69,6 @@ print(json.dumps({
 
 POLICY = {"access": "egress", "allowed": [{"to": "0.0.0.0/0", "protocol": "tcp", "ports": "8000-8001"}, "6.6.6.0/24",
                                           "169.254.0.0/16"], "denied": ["6.6.6.0/24"]}
-
-
-def ip(*words, of=None):
-    command = ["nsenter", "-t", str(of), "-n", "ip", *words] if of else ["ip", *words]
-    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
-
-
-def enter(fd):
-    assert LIBC.setns(fd, CLONE_NEWNET) == 0, os.strerror(ctypes.get_errno())
-
-
-def make_wire(world):
-    ip("link", "set", "lo", "up")
-    ip("link", "add", "uplink", "type", "veth", "peer", "name", "world", "netns", str(world))
-    for of, name, addresses in ((None, "uplink", ("5.5.5.1/24", "2001:db8::1/64")),
-                                (world, "world", ("5.5.5.2/24", "2001:db8::2/64", f"{DENIED}/24", f"{METADATA}/16"))):
-        for address in addresses:
-            ip("address", "add", address, "dev", name, *(("nodad",) if ":" in address else ()), of=of)
-        ip("link", "set", name, "up", of=of)
-    ip("route", "add", "default", "via", WORLD)
-    for setting in ("ipv4/ip_forward", "ipv6/conf/all/forwarding"):
-        pathlib.Path("/proc/sys/net", setting).write_text("1")
-
-
-@pytest.fixture(scope="module")
-def world():
-    """This thread, and all that it starts, in a network namespace whose uplink leads to the world."""
-    if missing := [name for name in ("ip", "nsenter", "unshare") if not shutil.which(name)]:
-        pytest.skip(f"needs {', '.join(missing)} to make network namespaces")
-    home = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
-    assert LIBC.unshare(CLONE_NEWNET) == 0, os.strerror(ctypes.get_errno())
-    script = pathlib.Path(__file__).with_name("world.py")
-    process = subprocess.Popen(["unshare", "-n", sys.executable, script, "world"], stdin=subprocess.PIPE,
-                               stdout=subprocess.PIPE, text=True)
-    try:
-        own = os.readlink("/proc/thread-self/ns/net")
-        wait_until(lambda: os.readlink(f"/proc/{process.pid}/ns/net") != own, 10, "the world has no namespace")
-        make_wire(process.pid)
-        process.stdin.write("\n")
-        process.stdin.flush()
-        assert process.stdout.readline() == "ready\n"
-        yield process
-    finally:
-        process.kill()
-        process.wait()
-        enter(home)
-        os.close(home)
 
 
 @pytest.fixture(scope="module")
@@ -214,7 +160,7 @@ def test_guests_do_not_reach_each_other(server):
 
 def traces_of(bridge):
     """The bridge, ports, tables and processes of a server with this bridge."""
-    ports = "l" + hashlib.sha256(bridge.encode()).hexdigest()[:6] + "t"
+    ports = network_ledger.port_prefix(bridge)
     links = [line.split()[1] for line in ip("-o", "link").splitlines()]
     tables = subprocess.run(["nft", "list", "tables"], check=True, capture_output=True, text=True).stdout
     return [link for link in links if link.startswith((bridge, ports))], [line for line in tables.splitlines()

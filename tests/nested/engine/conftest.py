@@ -18,6 +18,7 @@ pytest.register_assert_rewrite("http_client", "ledger", "server")
 
 import configs  # noqa: E402
 import ledger  # noqa: E402
+import private_network  # noqa: E402
 import server  # noqa: E402
 from registry_fixtures import registry  # noqa: E402,F401
 
@@ -89,6 +90,13 @@ def pytest_runtest_makereport(item):
     if report.failed and "servers" in getattr(item, "funcargs", {}):
         for number, made in enumerate(item.funcargs["servers"].started):
             report.sections.append((f"log of server {number}, its end", "\n".join(made.log().splitlines()[-60:])))
+
+
+@pytest.fixture(scope="module")
+def world():
+    """This thread, and all that it starts, in a network namespace whose uplink leads to the world."""
+    with private_network.private_network() as process:
+        yield process
 
 
 @pytest.fixture

@@ -12,9 +12,9 @@ import threading
 import pytest
 
 from conftest import NESTED_BUILD, guests, held, language, tiny_language, vmm
+from private_network import DENIED, METADATA, WORLD, WORLD_IPV6, ip
 from server import wait_until
-from test_network import (DENIED, METADATA, POLICY, PROBE, RESOLVER, WORLD, WORLD_IPV6, ip, seen, traces_of,
-                          world)  # noqa: F401
+from test_network import POLICY, PROBE, RESOLVER, seen, traces_of
 
 ORIGINAL_AGENT = NESTED_BUILD.parent / "original_agent/original_agent"
 # 300 for a long look.
@@ -28,7 +28,7 @@ def probe(server, *targets, **fields):
     return json.loads(answer["stdout"])
 
 
-def test_a_page_is_fetched_with_egress_and_not_without(world, servers):  # noqa: F811
+def test_a_page_is_fetched_with_egress_and_not_without(world, servers):
     serving = servers.start([language("python", network=POLICY), language("python", version="closed")],
                             network={"requests": "egress", "resolvers": [RESOLVER]})
     answer = probe(serving)
@@ -49,7 +49,7 @@ def test_a_page_is_fetched_with_egress_and_not_without(world, servers):  # noqa:
     wait_until(lambda: traces_of("lambdo0") == ([], []), 10, "something is left of the bridge")
 
 
-def test_guests_do_not_reach_each_other(world, servers):  # noqa: F811
+def test_guests_do_not_reach_each_other(world, servers):
     serving = servers.start([language("python", network=POLICY)])
     listening = "import socket\nserver = socket.create_server(('', 7777))\nserver.settimeout(40)\ntry:\n" \
                 "    server.accept()\n    print('somebody came')\nexcept OSError:\n    print('nobody came')\n"
@@ -87,7 +87,7 @@ def own_init(archive, **changes):
             "steps": [{"command": "sh {{filename}} {{args}}"}], **changes}
 
 
-def test_an_original_agent_registers_over_tcp_and_answers(world, servers, tmp_path):  # noqa: F811
+def test_an_original_agent_registers_over_tcp_and_answers(world, servers, tmp_path):
     archive = original_layout(tmp_path, {"agent": ORIGINAL_AGENT}, "#!/bin/sh\nmount -t proc proc /proc\nexec /agent\n")
     serving = servers.start([own_init(archive), language("bash")], agent={"transport": "tcp"})
     for number in range(3):
@@ -127,7 +127,7 @@ def describe_lie(frame):
     return frame[mark + 4:mark + 5].decode() if mark >= 0 else None
 
 
-def test_lies_about_addresses_reach_nobody(world, servers, tmp_path):  # noqa: F811
+def test_lies_about_addresses_reach_nobody(world, servers, tmp_path):
     archive = original_layout(tmp_path, {"liar": NESTED_BUILD / "engine/liar"},
                               "#!/bin/sh\nmount -t proc proc /proc\nexec /liar\n")
     serving = servers.start([own_init(archive, network={"access": "full"}), language("python", network=POLICY)],
@@ -143,7 +143,7 @@ def test_lies_about_addresses_reach_nobody(world, servers, tmp_path):  # noqa: F
     ear.socket.close()
 
 
-def test_guests_with_networks_one_after_another_leave_nothing(world, servers, tmp_path):  # noqa: F811
+def test_guests_with_networks_one_after_another_leave_nothing(world, servers, tmp_path):
     serving = servers.start([tiny_language(tmp_path, warm=2, network="egress")], runner={"max_running": 2})
     serving.wait_warm()
 

@@ -49,13 +49,16 @@ def make_wire(world):
 
 
 @contextlib.contextmanager
-def private_network():
-    """Gives the world's process. This thread, and all that it starts meanwhile, are in a namespace of their own."""
+def private_network(with_ear=True):
+    """Gives the world's process. This thread, and all that it starts meanwhile, are in a namespace of their own.
+
+    With an ear the world keeps an account of every packet: not for floods.
+    """
     home = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
     assert LIBC.unshare(CLONE_NEWNET) == 0, os.strerror(ctypes.get_errno())
     script = pathlib.Path(__file__).with_name("world.py")
-    process = subprocess.Popen(["unshare", "-n", sys.executable, script, "world"], stdin=subprocess.PIPE,
-                               stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(["unshare", "-n", sys.executable, script, *(["world"] if with_ear else [])],
+                               stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     try:
         own = os.readlink("/proc/thread-self/ns/net")
         wait_until(lambda: os.readlink(f"/proc/{process.pid}/ns/net") != own, 10, "the world has no namespace")

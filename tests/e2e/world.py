@@ -1,7 +1,8 @@
 """The world outside of a server's network namespace: HTTP servers in a namespace of its own, and an ear on its wire.
 
-Started in the new namespace; waits for a line on standard input until that has its addresses. `GET /seen` says what
-has arrived from elsewhere: one line a packet, with destination, protocol and destination port.
+Usage: world.py [INTERFACE], in the new namespace; waits for a line on standard input until that has its addresses.
+`GET /seen` says what has arrived from elsewhere at the interface: one line a packet, with destination, protocol and
+destination port.
 """
 import http.server
 import socket
@@ -55,7 +56,8 @@ def listen(interface):
 
 def main():
     sys.stdin.readline()
-    threading.Thread(target=listen, args=(sys.argv[1],), daemon=True).start()
+    if len(sys.argv) > 1:
+        threading.Thread(target=listen, args=(sys.argv[1],), daemon=True).start()
     for port in PORTS:
         threading.Thread(target=Server(("::", port), Handler).serve_forever, daemon=True).start()
     print("ready", flush=True)

@@ -52,7 +52,7 @@ static int bound_socket(int port) {
 
 static void read_all(int fd, struct bytes* to) {
   char piece[4096];
-  ssize_t count;
+  ssize_t count = 0;
   while ((count = read(fd, piece, sizeof piece)) > 0) put(to, piece, (size_t)count);
 }
 
@@ -223,7 +223,7 @@ static int on_close(nghttp2_session* session, int32_t stream, uint32_t error, vo
 }
 
 static void open_session(struct peer* peer) {
-  nghttp2_session_callbacks* callbacks;
+  nghttp2_session_callbacks* callbacks = NULL;
   nghttp2_session_callbacks_new(&callbacks);
   nghttp2_session_callbacks_set_on_begin_headers_callback(callbacks, on_begin_headers);
   nghttp2_session_callbacks_set_on_header_callback(callbacks, on_header);
@@ -241,8 +241,8 @@ static void open_session(struct peer* peer) {
 
 // Sends what there is and takes in what comes, once. 0 at the connection's end.
 static int turn(struct peer* peer) {
-  const uint8_t* frame;
-  ssize_t count;
+  const uint8_t* frame = NULL;
+  ssize_t count = 0;
   while ((count = nghttp2_session_mem_send(peer->session, &frame)) > 0) {
     for (ssize_t done = 0; done < count;) {
       const ssize_t now = send(peer->fd, frame + done, (size_t)(count - done), MSG_NOSIGNAL);

@@ -60,7 +60,7 @@ static inline int default_gateway(char* to, size_t room) {
   char line[256];
   int found = 0;
   while (!found && fgets(line, sizeof line, file) != NULL) {
-    unsigned destination, gateway, flags;
+    unsigned destination = 0, gateway = 0, flags = 0;
     const int count = sscanf(line, "%*s %x %x %x", &destination, &gateway, &flags);
     if (count != 3 || destination != 0 || gateway == 0) continue;
     const struct in_addr address = {.s_addr = gateway};

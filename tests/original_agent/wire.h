@@ -16,8 +16,9 @@ struct bytes {
 static inline void put(struct bytes* to, const void* from, size_t size) {
   if (to->size + size > to->room) {
     to->room = 2 * (to->size + size);
-    to->at = realloc(to->at, to->room);
-    if (to->at == NULL) abort();
+    char* const larger = realloc(to->at, to->room);
+    if (larger == NULL) abort();
+    to->at = larger;
   }
   if (size > 0) memcpy(to->at + to->size, from, size);
   to->size += size;
@@ -70,7 +71,7 @@ static inline int next_varint(struct reader* reader, uint64_t* value) {
 
 // 0 at the end, and at what is no field of a kind that the protocol has.
 static inline int next_field(struct reader* reader) {
-  uint64_t tag;
+  uint64_t tag = 0;
   if (!next_varint(reader, &tag) || !next_varint(reader, &reader->value)) return 0;
   reader->number = (unsigned)(tag >> 3);
   reader->at = reader->left;

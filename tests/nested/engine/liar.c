@@ -77,6 +77,11 @@ static unsigned int checksum(const unsigned char* header) {
   return ~sum & 0xffff;
 }
 
+static void put_mark(unsigned char *at, char kind) {
+  const unsigned char mark[] = {'l', 'i', 'e', ':', (unsigned char)kind};
+  memcpy(at, mark, sizeof mark);
+}
+
 // A UDP packet to the outside, without a UDP checksum.
 static size_t put_udp(unsigned char* at, struct in_addr from, char kind) {
   const unsigned char start[] = {0x45, 0, 0, 33, 0, 0, 0, 0, 64, 17, 0, 0};
@@ -87,9 +92,10 @@ static size_t put_udp(unsigned char* at, struct in_addr from, char kind) {
   const unsigned int sum = checksum(at);
   at[10] = (unsigned char)(sum >> 8);
   at[11] = (unsigned char)sum;
-  const unsigned char udp[] = {0x17, 0x70, 0x17, 0x70, 0, 13, 0, 0, 'l', 'i', 'e', ':', (unsigned char)kind};
+  const unsigned char udp[] = {0x17, 0x70, 0x17, 0x70, 0, 13, 0, 0};
   memcpy(at + 20, udp, sizeof udp);
-  return 20 + sizeof udp;
+  put_mark(at + 20 + sizeof udp, kind);
+  return 20 + sizeof udp + 5;
 }
 
 static void send_udp(const unsigned char* from_mac, struct in_addr from, char kind) {
@@ -110,7 +116,7 @@ static void send_arp(void) {
   memcpy(frame + size + 14, &gateway_ip, 4);
   memcpy(frame + size + 18, kAll, 6);
   memcpy(frame + size + 24, &gateway_ip, 4);
-  memcpy(frame + size + 28, "lie:A", 5);
+  put_mark(frame + size + 28, 'A');
   send_frame(frame, 60);
 }
 
@@ -123,7 +129,7 @@ static void send_ipv6(void) {
   frame[size + 24] = 0xff;
   frame[size + 25] = 2;
   frame[size + 39] = 1;
-  memcpy(frame + size + 40, "lie:6", 5);
+  put_mark(frame + size + 40, '6');
   send_frame(frame, size + 45);
 }
 

@@ -159,6 +159,8 @@ def parse_arguments():
     parser.add_argument("--kernel", default="build/guest-kernel", help="folder made by ./dev guest-kernel")
     parser.add_argument("--memory", type=int, default=4096, metavar="MIB", help="of the nested host (default %(default)s)")
     parser.add_argument("--cpus", type=int, default=2, help="of the nested host (default %(default)s)")
+    parser.add_argument("--counted", action="store_true",
+                        help="a nested host of one CPU whose time is the instructions it executes: repeatable")
     parser.add_argument("--logs", default="build/logs/nested", help="folder for output and console (default %(default)s)")
     parser.add_argument("--results", default="build/nested", help="folder that tests may write ($NESTED_RESULTS)")
     parser.add_argument("--counts", metavar="FILE", help='write "PASSED FAILED SKIPPED" there')
@@ -172,7 +174,8 @@ def make_setup(arguments):
         "LAMBDO_AGENT": ROOT / arguments.build / "agent/lambdo-agent", "LAMBDO_GUEST_KERNEL": ROOT / arguments.kernel,
         "NESTED_RESULTS": (ROOT / arguments.results).resolve()}
     return Setup(kernel=ROOT / arguments.kernel / "vmlinuz", modules=ROOT / arguments.kernel / "modules",
-                 results=ROOT / arguments.results, memory_mib=arguments.memory, cpus=arguments.cpus,
+                 results=ROOT / arguments.results, memory_mib=arguments.memory,
+                 cpus=1 if arguments.counted else arguments.cpus, counted=arguments.counted,
                  environment={name: str(value) for name, value in environment.items()})
 
 
@@ -195,7 +198,8 @@ def main():
     chosen = choose(tests, arguments.tests)
     if arguments.command:
         chosen = [NestedTest("command", arguments.command, timeout_s=86400)]
-    direct = arguments.on == "direct" or (arguments.on == "auto" and kvm_is_usable(arguments.build))
+    direct = not arguments.counted and (
+        arguments.on == "direct" or (arguments.on == "auto" and kvm_is_usable(arguments.build)))
     print("nested: directly, this machine's KVM is usable" if direct else "nested: in a nested host", flush=True)
     guest_images.prepare(arguments.build)
     runner = DirectRunner(setup.environment) if direct else NestedRunner(setup, logs)

@@ -39,13 +39,14 @@ class SetupError(Exception):
 class Setup:
     """What machines are made of: config only, many machines may use one."""
 
-    def __init__(self, kernel=None, modules=None, results=None, memory_mib=4096, cpus=2, environment=None):
+    def __init__(self, kernel=None, modules=None, results=None, memory_mib=4096, cpus=2, environment=None, counted=False):
         folder = ROOT / "build" / "guest-kernel"
         self.kernel = pathlib.Path(kernel or folder / "vmlinuz")
         self.modules = pathlib.Path(modules or folder / "modules").resolve()
         self.results = pathlib.Path(results or ROOT / "build" / "nested").resolve()
         self.memory_mib = memory_mib
         self.cpus = cpus
+        self.counted = counted
         self.environment = dict(environment or {})
 
     def check(self):
@@ -131,10 +132,12 @@ class Machine:
         archive.write_bytes(self.setup.archive())
         self.control, control_end = self._socket_pair()
         self.console, console_end = self._socket_pair()
+        # Counted: an instruction is 4 ns of its time, so what other programs do on this machine is not seen inside.
+        accelerator = ["tcg,thread=single", "-icount", "shift=2"] if self.setup.counted else ["tcg,thread=multi"]
         console = "stdio,id=console,signal=off,mux=on" if self.interactive else f"socket,id=console,fd={console_end.fileno()}"
         command = [
             "qemu-system-x86_64", "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
-            "-machine", "q35,memory-backend=memory", "-accel", "tcg,thread=multi", "-cpu", "EPYC,+svm,+npt",
+            "-machine", "q35,memory-backend=memory", "-accel", *accelerator, "-cpu", "EPYC,+svm,+npt",
             "-smp", str(self.setup.cpus), "-m", str(self.setup.memory_mib),
             "-object", f"memory-backend-memfd,id=memory,size={self.setup.memory_mib}M,share=on",
             "-kernel", str(self.setup.kernel), "-initrd", str(archive), "-append", COMMAND_LINE,

@@ -2,6 +2,8 @@
 
 #include <simdjson.h>
 
+#include <algorithm>
+#include <initializer_list>
 #include <optional>
 #include <utility>
 
@@ -176,6 +178,17 @@ static Result<std::pair<uint16_t, uint16_t>> ports_of(element value, const std::
   return ports;
 }
 
+/// A mistyped key would make a policy wider than it was meant.
+static Result<> only_keys(object map, const std::string& field,
+                          std::initializer_list<std::string_view> keys) {
+  for (const auto entry : map) {
+    if (std::ranges::find(keys, entry.key) == keys.end()) {
+      return wrong(field + "." + std::string(entry.key), "is unknown");
+    }
+  }
+  return {};
+}
+
 static Result<net::Policy::Destination> destination_of(element value, const std::string& field) {
   net::Policy::Destination destination;
   object map;
@@ -183,6 +196,7 @@ static Result<net::Policy::Destination> destination_of(element value, const std:
     destination.to = TRY(parsed<net::Ipv4Subnet>(value, field, net::parse_network));
     return destination;
   }
+  TRY(only_keys(map, field, {"to", "protocol", "ports"}));
   const auto to = member(map, "to");
   if (!to) return wrong(field + ".to", "is missing");
   destination.to = TRY(parsed<net::Ipv4Subnet>(*to, field + ".to", net::parse_network));
@@ -221,6 +235,7 @@ static Result<> read_network(object body, engine::RunRequest& request) {
   net::PolicyChoice choice;
   object map;
   if (value->get(map) == simdjson::SUCCESS) {
+    TRY(only_keys(map, "network", {"access", "allowed", "denied"}));
     const auto access = member(map, "access");
     if (!access) return wrong("network.access", "is missing");
     choice.access = TRY(parsed<net::Policy::Access>(*access, "network.access", net::parse_access));

@@ -9,10 +9,10 @@
 namespace lambdo::cli {
 
 static constexpr size_t kMaxDenied = 256;
-static constexpr size_t kMaxResolvers = 8;
+static constexpr size_t kMaxResolvers = 3;  // MAXNS of resolv.h
 static constexpr uint64_t kMaxConnections = 65535;
 // Of nftables' limits, which count bytes in a second.
-static constexpr uint64_t kMaxMbit = 1'000'000;
+static constexpr uint64_t kMaxMbit = 100'000;
 static constexpr uint64_t kMaxPackets = 1'000'000'000;
 
 /// What `parse` makes of the value's text, nothing with an error where it makes nothing of it.

@@ -67,6 +67,10 @@ static Result<namespaces::LauncherProcess> start_launcher(const Config& config) 
 static Result<> start_network(const Config& config, net::PortKind kind, Foundation& foundation) {
   if (!gives_network(config)) return {};
   const bool is_tcp = config.agent.transport == AgentTransport::tcp;
+  if (is_tcp && config.api.grpc_port == 0) {
+    return fail(Code::invalid_argument,
+                "api.gprc_port: 0 is no port that guests could be told; with agent.transport: tcp write one");
+  }
   const net::HostNetworkSettings settings =
       TRY(network_settings(config, kind, is_tcp ? std::optional(config.api.grpc_port) : std::nullopt));
   foundation.network = TRY(net::GuestNetwork::start_process(settings));

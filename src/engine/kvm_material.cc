@@ -150,8 +150,9 @@ Result<kvm::CommandLine> guest_command_line(const kvm::BootToken& token, const s
                                             const std::optional<GuestNetwork>& network) {
   kvm::CommandLine command_line = kvm::CommandLine::defaults();
   TRY(command_line.add("rdinit", token.init_path()));
-  if (network) TRY(command_line.add_network(network->address, network->gateway));
   TRY(command_line.add(arguments));
+  // The last one counts.
+  if (network) TRY(command_line.add_network(network->address, network->gateway));
   return command_line;
 }
 

@@ -114,8 +114,12 @@ reactor::Task<Result<>> WarmPool::create(ReadyGuest& started) {
   if (options_.network) {
     auto attached = co_await network_->attach(*options_.network, scope_.token());
     if (!attached) {
-      co_return std::unexpected(
-          std::move(attached).error().with_code(Code::engine_failed).with_context("network"));
+      const Code code = attached.error().code;
+      const bool is_callers = code == Code::resource_exhausted || code == Code::cancelled;
+      co_return std::unexpected(std::move(attached)
+                                    .error()
+                                    .with_code(is_callers ? code : Code::engine_failed)
+                                    .with_context("network"));
     }
     started.port = attached->port;
     started.reaches = *options_.network;

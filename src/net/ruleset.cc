@@ -1,5 +1,7 @@
 #include "net/ruleset.h"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <initializer_list>
 #include <string_view>
@@ -82,7 +84,8 @@ table arp $TABLE {
 
 // IPv4 and IPv6. Every packet of a guest is judged, not only a connection's first: when a guest or its right
 // goes, so do its connections. "ct status dnat" is a connection to an address of the host's that the host
-// gave away to something of its own.
+// gave away to something of its own. Only the server's user connects to guests: agents that come over TCP
+// know their caller by nothing else.
 constexpr std::string_view kInetTable = R"(
 table inet $TABLE {
   set guests { type ipv4_addr; }
@@ -100,6 +103,10 @@ table inet $TABLE {
     iifname "$PREFIX*" drop
     iifname "$BRIDGE" $FROM_GUESTS goto from_guest
     oifname "$BRIDGE" $TO_GUESTS goto to_guest
+  }
+  chain output {
+    type filter hook output priority filter - 10; policy accept;
+    oifname "$BRIDGE" ip daddr @guests ct direction original meta skuid != $SERVER_UID drop
   }
   chain postrouting {
     type nat hook postrouting priority srcnat; policy accept;
@@ -247,6 +254,7 @@ std::string base_ruleset(const FirewallSettings& settings) {
                               {"$FROM_GUESTS", settings.guests_only ? "" : "ip saddr @guests"},
                               {"$TO_GUESTS", settings.guests_only ? "" : "ip daddr @guests"},
                               {"$AGENT_RULE", agent_rule(settings)},
+                              {"$SERVER_UID", std::to_string(::geteuid())},
                               {"$RESOLVERS", resolver_list(settings.resolvers)},
                               {"$DENIED", denying_rules(settings)},
                               {"$MAX_CONNECTIONS", std::to_string(settings.limits.max_connections)}});

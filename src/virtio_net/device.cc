@@ -270,11 +270,12 @@ Task<> Net::stop() {
   is_stopping_ = true;
   read_.cancel();
   batch_.cancel();
+  wake();
+  co_await scope_.join();
+  // Also what the last operations armed: a device may be destroyed on another thread.
   transmit_pause_.clear();
   receive_pause_.clear();
   shortage_.clear();
-  wake();
-  co_await scope_.join();
 }
 
 }  // namespace lambdo::virtio_net

@@ -4,7 +4,9 @@ import os
 import pathlib
 import shutil
 import signal
+import socket
 import subprocess
+import sys
 import threading
 import urllib.request
 
@@ -144,18 +146,62 @@ def test_what_is_denied_never_leaves_the_host(server):
     assert counted("bytes", direction="sent") > 0 and counted("packets", direction="received") > 0
 
 
-def test_guests_do_not_reach_each_other(server):
-    listening = "import socket\nserver = socket.create_server(('', 7777))\nserver.settimeout(4)\ntry:\n" \
-                "    server.accept()\n    print('somebody came')\nexcept OSError:\n    print('nobody came')\n"
+LISTENING = """
+import socket
+server = socket.create_server(("", 8000))
+server.settimeout({patience_s})
+try:
+    print(server.accept()[1][0])
+except OSError:
+    print("nobody came")
+"""
+
+
+def guest_addresses():
+    """Those of all guests that are attached now."""
+    return [line.split()[0] for line in ip("-4", "neighbour", "show", "dev", "lambdo0", "nud", "permanent").splitlines()]
+
+
+def while_listening(server, patience_s, act, **fields):
+    """What a guest tells that listens on a port which its policy lets others connect to, and what `act` gives."""
     answers = []
-    listener = threading.Thread(target=lambda: answers.append(server.run("python", listening)))
+    listener = threading.Thread(target=lambda: answers.append(
+        server.run("python", LISTENING.format(patience_s=patience_s), **fields)))
     listener.start()
-    wait_until(lambda: server.get("/health").json()["running"] == 1, 10, "the listening program does not run")
-    own = probe(server, *(f"192.168.10.{last}-7777" for last in range(2, 5)))
+    wait_until(lambda: server.get("/health").json()["running"] == 1, 120, "the listening program does not run")
+    given = act()
     listener.join()
-    assert own["connects"] == []
+    return answers[0]["stdout"].strip(), given
+
+
+def connects_from_here():
+    """Once to the guest that listens, whichever it is."""
+    def try_all():
+        for address in guest_addresses():
+            try:
+                socket.create_connection((address, 8000), timeout=0.2).close()
+                return True
+            except OSError:
+                pass
+        return False
+    wait_until(try_all, 30, "nobody listens")
+
+
+def test_guests_do_not_reach_each_other(server):
+    # The server's own user can, so somebody does listen there.
+    assert while_listening(server, 30, connects_from_here)[0] == "192.168.10.1"
+    came, own = while_listening(server, 6, lambda: probe(server, *(f"{a}-8000" for a in guest_addresses())))
+    assert (came, own["connects"]) == ("nobody came", [])
     assert own["address"].startswith("192.168.10.")
-    assert answers[0]["stdout"] == "nobody came\n"
+
+
+def test_only_the_servers_user_connects_to_guests(server):
+    def as_nobody():
+        code = ("import os, socket, sys\nos.setgid(65534)\nos.setuid(65534)\nfor address in sys.argv[1:]:\n    try:\n"
+                "        probe = socket.socket()\n        probe.settimeout(0.5)\n        probe.connect((address, 8000))\n    except OSError:\n        pass\n")
+        for _ in range(3):
+            subprocess.run([sys.executable, "-c", code, *guest_addresses()], check=True)
+    assert while_listening(server, 6, as_nobody)[0] == "nobody came"
 
 
 def traces_of(bridge):

@@ -14,7 +14,8 @@ import pytest
 from conftest import NESTED_BUILD, guests, held, language, tiny_language, vmm
 from private_network import DENIED, METADATA, WORLD, WORLD_IPV6, ip
 from server import wait_until
-from test_network import POLICY, PROBE, RESOLVER, seen, traces_of
+from test_network import (POLICY, PROBE, RESOLVER, connects_from_here, guest_addresses, seen, traces_of,
+                          while_listening)
 
 ORIGINAL_AGENT = NESTED_BUILD.parent / "original_agent/original_agent"
 # 300 for a long look.
@@ -51,16 +52,10 @@ def test_a_page_is_fetched_with_egress_and_not_without(world, servers):
 
 def test_guests_do_not_reach_each_other(world, servers):
     serving = servers.start([language("python", network=POLICY)])
-    listening = "import socket\nserver = socket.create_server(('', 7777))\nserver.settimeout(40)\ntry:\n" \
-                "    server.accept()\n    print('somebody came')\nexcept OSError:\n    print('nobody came')\n"
-    answers = []
-    listener = threading.Thread(target=lambda: answers.append(serving.run("python", listening, limits=LIMITS)))
-    listener.start()
-    wait_until(lambda: serving.get("/health").json()["running"] == 1, 120, "the listening program does not run")
-    own = probe(serving, *(f"192.168.10.{last}-7777" for last in range(2, 6)))
-    listener.join()
-    assert own["connects"] == []
-    assert answers[0]["stdout"] == "nobody came\n"
+    assert while_listening(serving, 60, connects_from_here, limits=LIMITS)[0] == "192.168.10.1"
+    came, own = while_listening(serving, 60, lambda: probe(serving, *(f"{a}-8000" for a in guest_addresses())),
+                                limits=LIMITS)
+    assert (came, own["connects"]) == ("nobody came", [])
 
 
 def original_layout(folder, programs, init):

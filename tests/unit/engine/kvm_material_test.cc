@@ -60,7 +60,7 @@ TEST_CASE("a guest is told its network as the original's VMM tells it") {
   const auto token = kvm::BootToken::from("0123456789abcdef0123456789abcdef").value();
   const auto line = guest_command_line(token, "quiet", GuestNetwork{"192.168.10.2/24", "192.168.10.1"});
   REQUIRE(line);
-  CHECK(line->text().ends_with("/init ip=192.168.10.2::192.168.10.1:255.255.255.0::eth0:off quiet"));
+  CHECK(line->text().ends_with("/init quiet ip=192.168.10.2::192.168.10.1:255.255.255.0::eth0:off"));
   CHECK_EQ(guest_command_line(token, "", GuestNetwork{"192.168.10.2", ""}).error().code,
            Code::invalid_argument);
 }

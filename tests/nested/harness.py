@@ -94,11 +94,15 @@ def run_test(runner, test, log):
     missing = [path for path in test.files if not (ROOT / path).exists()]
     if missing:
         return Outcome("failed", f"{missing[0]} is missing: build it first")
-    try:
-        status, seconds = runner.run(test, log)
-    except MachineLost as lost:
-        runner.close()
-        return Outcome("failed", str(lost))
+    for attempt in range(test.machines):
+        try:
+            status, seconds = runner.run(test, log)
+            break
+        except MachineLost as lost:
+            runner.close()
+            if attempt + 1 == test.machines:
+                return Outcome("failed", str(lost))
+            print(f"nested: {test.name}: the nested host was lost, which starts again with a new one: {lost}", flush=True)
     lines = log.end()
     return judge(status, seconds, test.timeout_s, lines[-1] if lines else "")
 

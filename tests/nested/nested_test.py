@@ -18,6 +18,7 @@ class NestedTest:
     command: str
     files: tuple = ()
     timeout_s: int = 120
+    machines: int = 1  # how many may be lost until it has failed
 
 
 @dataclasses.dataclass

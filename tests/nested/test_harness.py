@@ -64,6 +64,20 @@ def setup(tmp_path):
     return made
 
 
+def test_a_lost_machine_is_replaced_as_often_as_a_test_says(setup, tmp_path):
+    runner = harness.NestedRunner(setup, tmp_path)
+    first = "[ -e $NESTED_RESULTS/was-here ] || { touch $NESTED_RESULTS/was-here; sync; echo c >/proc/sysrq-trigger; sleep 60; }"
+    always = "echo c >/proc/sysrq-trigger; sleep 60"
+    try:
+        tests = [NestedTest("first", first, timeout_s=60, machines=2), NestedTest("always", always, timeout_s=60, machines=2)]
+        outcomes = harness.run_tests(runner, tests, tmp_path)
+        assert [outcome.verdict for outcome in outcomes] == ["passed", "failed"]
+        assert "its kernel panicked" in outcomes[1].reason
+        assert runner.machines == 3
+    finally:
+        runner.close()
+
+
 def test_every_outcome_in_nested_hosts(setup, tmp_path):
     readme = (ROOT / "README.md").read_bytes()
     rows = EVERYWHERE + NESTED_ONLY

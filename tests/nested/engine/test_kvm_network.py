@@ -19,7 +19,7 @@ from test_network import (POLICY, PROBE, RESOLVER, connects_from_here, guest_add
 
 ORIGINAL_AGENT = NESTED_BUILD.parent / "original_agent/original_agent"
 # 300 for a long look.
-GUESTS = int(os.environ.get("LAMBDO_NETWORK_GUESTS", "20"))
+GUESTS = int(os.environ.get("LAMBDO_NETWORK_GUESTS", "8"))
 LIMITS = {"wall_ms": 120000, "cpu_ms": 120000}
 
 

@@ -29,8 +29,8 @@ Result<> remove_neighbour(NetlinkSocket& socket, const Link& link, const Made& m
 }
 
 Result<> remove_rules(NetlinkSocket& socket, const Made& made) {
-  // Whoever still has a guest's end has a port of the bridge, which nothing guards from here on; and the kernel
-  // takes its time over the namespace of processes that are dead.
+  // Whoever still has a guest's end has a port of the bridge, which nothing guards from here on; and the
+  // kernel takes its time over the namespace of processes that are dead.
   for (const Link& port : TRY(list_links(socket, port_prefix(made.name)))) {
     TRY(gone_is_fine(delete_link(socket, port)));
   }

@@ -31,6 +31,7 @@ class DeviceSlot final : private virtio::TransportHost {
   void write(uint64_t offset, std::span<const std::byte> from);
 
  private:
+  virtio::InterruptStatus& interrupt_status() override { return *lines_.interrupt_status; }
   void raise_interrupt() override;
   void device_failed(const Error& error) override;
 

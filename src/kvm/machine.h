@@ -11,6 +11,7 @@
 #include "kvm/guest_ram.h"
 #include "kvm/kernel_image.h"
 #include "kvm/vcpu.h"
+#include "virtio/interrupt_status.h"
 
 namespace lambdo::kvm {
 
@@ -26,10 +27,12 @@ struct MachineConfig {
   std::span<const uint16_t> queue_counts;  ///< of the virtio devices, one each
 };
 
-/// What links a virtio device to its guest: eventfds.
+/// What links a virtio device to its guest.
 struct DeviceLines {
-  Fd interrupt;              ///< a write is an edge on the device's line
-  std::vector<Fd> notified;  ///< one a queue; readable where the driver notified it
+  Fd interrupt;              ///< an eventfd: a write is an edge on the device's line
+  std::vector<Fd> notified;  ///< eventfds, one a queue; readable where the driver notified it
+  /// What the interrupt was for. Also the vCPU threads'.
+  std::unique_ptr<virtio::InterruptStatus> interrupt_status = std::make_unique<virtio::InterruptStatus>();
 };
 
 /// How long the steps of Machine::create took, in microseconds.

@@ -200,6 +200,8 @@ void Vm::access_device(uint32_t vcpu, uint64_t addr, std::span<std::byte> data, 
   const uint64_t device = (addr - kVirtioMmioAddr) / kVirtioMmioBytes;
   const uint64_t offset = (addr - kVirtioMmioAddr) % kVirtioMmioBytes;
   if (device >= config_.devices.size() || offset + data.size() > kVirtioMmioBytes) return;
+  virtio::InterruptStatus& interrupts = *machine_->devices()[device].interrupt_status;
+  if (is_write ? interrupts.write(offset, data) : interrupts.read(offset, data)) return;
   PendingAccess& access = accesses_[vcpu];
   access.device = static_cast<uint32_t>(device);
   access.offset = offset;

@@ -52,6 +52,7 @@ MmioTransport::~MmioTransport() {
 }
 
 void MmioTransport::read(uint64_t offset, std::span<std::byte> to) const {
+  if (host_.interrupt_status().read(offset, to)) return;
   if (offset >= kConfigOffset) return device_.read_config(offset - kConfigOffset, to);
   std::ranges::fill(to, std::byte{0});
   if (!is_register_access(offset, to.size())) return;
@@ -60,6 +61,7 @@ void MmioTransport::read(uint64_t offset, std::span<std::byte> to) const {
 }
 
 void MmioTransport::write(uint64_t offset, std::span<const std::byte> from) {
+  if (host_.interrupt_status().write(offset, from)) return;
   if (offset >= kConfigOffset) {
     if (state_.has(status::kDriver) && !state_.is_broken())
       device_.write_config(offset - kConfigOffset, from);
@@ -91,8 +93,6 @@ uint32_t MmioTransport::read_register(uint64_t offset) const {
     case VIRTIO_MMIO_QUEUE_READY:
       if (queue < queues_.size()) return queues_[queue].state().ready ? 1 : 0;
       return queue < state_.queues.size() && state_.queues[queue].ready ? 1 : 0;
-    case VIRTIO_MMIO_INTERRUPT_STATUS:
-      return state_.interrupt_status;
     case VIRTIO_MMIO_STATUS:
       return state_.status;
     case VIRTIO_MMIO_SHM_LEN_LOW:
@@ -124,9 +124,6 @@ void MmioTransport::write_register(uint64_t offset, uint32_t value) {
       return write_queue_ready(value);
     case VIRTIO_MMIO_QUEUE_NOTIFY:
       if (value < queues_.size()) notify(static_cast<uint16_t>(value));
-      return;
-    case VIRTIO_MMIO_INTERRUPT_ACK:
-      state_.interrupt_status &= ~value;
       return;
     case VIRTIO_MMIO_STATUS:
       return write_status(value);
@@ -227,15 +224,17 @@ void MmioTransport::resume() {
 
 void MmioTransport::signal_used(uint16_t /*queue*/) {
   if (!is_running()) return;
-  state_.interrupt_status |= kUsedInterrupt;
-  host_.raise_interrupt();
+  interrupt(kUsedInterrupt);
 }
 
 void MmioTransport::signal_config() {
   // Also before DRIVER_OK: a driver may be reading (2.5.3).
   ++state_.config_generation;
-  if (!is_running()) return;
-  state_.interrupt_status |= kConfigInterrupt;
+  if (is_running()) interrupt(kConfigInterrupt);
+}
+
+void MmioTransport::interrupt(uint32_t reason) {
+  host_.interrupt_status().raise(reason);
   host_.raise_interrupt();
 }
 
@@ -243,10 +242,7 @@ void MmioTransport::fail(Error error) {
   if (state_.has(status::kNeedsReset)) return;
   state_.status |= status::kNeedsReset;
   stop_queues();
-  if (state_.has(status::kDriverOk)) {
-    state_.interrupt_status |= kConfigInterrupt;
-    host_.raise_interrupt();
-  }
+  if (state_.has(status::kDriverOk)) interrupt(kConfigInterrupt);
   host_.device_failed(error);
 }
 
@@ -259,6 +255,7 @@ void MmioTransport::reset() {
   if (std::exchange(is_active_, false)) device_.reset();
   pending_queues_ = 0;
   queues_.clear();
+  host_.interrupt_status().set(0);
   // The generation goes on: a driver that was reading must see that it changed.
   state_ = MmioState{.config_generation = state_.config_generation};
   for (const uint16_t max_size : device_.queue_max_sizes()) {
@@ -268,6 +265,7 @@ void MmioTransport::reset() {
 
 MmioState MmioTransport::save() const {
   MmioState saved = state_;
+  saved.interrupt_status = host_.interrupt_status().bits();
   for (size_t index = 0; index < queues_.size(); ++index) saved.queues[index] = queues_[index].state();
   return saved;
 }
@@ -276,6 +274,7 @@ Result<> MmioTransport::restore(const MmioState& saved) {
   CHECK(!is_active_);
   TRY(validate(saved, device_));
   state_ = saved;
+  host_.interrupt_status().set(saved.interrupt_status);
   queues_.clear();
   if (!state_.has(status::kDriverOk) || state_.is_broken()) return {};
   if (auto activated = activate(true); !activated) {

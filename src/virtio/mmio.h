@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "virtio/device.h"
+#include "virtio/interrupt_status.h"
 #include "virtio/memory.h"
 #include "virtio/mmio_state.h"
 #include "virtio/queue.h"
@@ -17,6 +18,8 @@ namespace lambdo::virtio {
 /// back.
 class TransportHost {
  public:
+  /// The device's, which outlives the transport.
+  virtual InterruptStatus& interrupt_status() = 0;
   /// An edge on the device's interrupt line (irqfd).
   virtual void raise_interrupt() = 0;
   /// The device needs a reset; `error` says why. At most once between resets.
@@ -65,6 +68,7 @@ class MmioTransport final : private Interrupt {
   void signal_used(uint16_t queue) override;
   void signal_config() override;
   void fail(Error error) override;
+  void interrupt(uint32_t reason);
 
   [[nodiscard]] uint32_t read_register(uint64_t offset) const;
   void write_register(uint64_t offset, uint32_t value);
@@ -81,7 +85,7 @@ class MmioTransport final : private Interrupt {
   Device& device_;
   const GuestMemory& memory_;
   TransportHost& host_;
-  // Of the queues, what the driver has set up; once DRIVER_OK, queues_ knows better.
+  // Of the queues, what the driver has set up; once DRIVER_OK, queues_ knows better. Interrupts are host_'s.
   MmioState state_;
   std::vector<Queue> queues_;
   bool is_active_ = false;

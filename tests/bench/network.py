@@ -15,6 +15,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
 
 from figures import Figure, print_table
 
@@ -28,6 +29,7 @@ RESULTS = pathlib.Path(os.environ.get("NESTED_RESULTS", ROOT / "build/bench"))
 PROGRAM = BUILD / "tests/nested/boot_networked"
 CONTROL_PORT = 7000
 BOOT_LIMIT_S = 120
+STREAM_ATTEMPTS = 3
 MARK = b"\n\036end\n"
 
 
@@ -124,11 +126,19 @@ class Guest:
 
     def stream(self, seconds, *options):
         """Mbit/s that the receiver of one TCP stream got."""
-        report = self.run(f"/usr/bin/iperf3 --client {self.host} --time {seconds} --json {' '.join(options)}")
-        try:
-            return json.loads(report)["end"]["sum_received"]["bits_per_second"] / 1e6
-        except (ValueError, KeyError):
-            sys.exit(f"error: iperf3 in the guest of {self.name} said: {report}")
+        command = f"timeout {seconds + 40} /usr/bin/iperf3 --client {self.host} --time {seconds} --json {' '.join(options)}"
+        for _ in range(STREAM_ATTEMPTS):
+            # A server of its own: now and then one gives a client up with "select failed", which waits for it then.
+            with subprocess.Popen(["iperf3", "--server", "--bind", self.host], stdout=subprocess.DEVNULL) as server:
+                try:
+                    time.sleep(0.5)
+                    report = self.run(command)
+                finally:
+                    server.kill()
+            with contextlib.suppress(ValueError, KeyError):
+                return json.loads(report)["end"]["sum_received"]["bits_per_second"] / 1e6
+            print(f"iperf3 in the guest of {self.name} failed, once more: {' '.join(report.split())}", flush=True)
+        return sys.exit(f"error: iperf3 in the guest of {self.name} failed {STREAM_ATTEMPTS} times")
 
     def ping(self, count):
         """The median round trip to the host in microseconds, the next ping sent when the last is answered."""
@@ -207,11 +217,7 @@ def main():
         guests = [Guest("ours", 1, our_command(archive)), Guest("QEMU", 2, qemu_command(archive))]
         for guest in guests:
             guest.make_tap()
-        with subprocess.Popen(["iperf3", "--server"], stdout=subprocess.DEVNULL) as server:
-            try:
-                figures = measure_all(arguments, guests)
-            finally:
-                server.kill()
+        figures = measure_all(arguments, guests)
     for figure in figures:
         figure.save(RESULTS)
     print_table(figures)

@@ -17,12 +17,14 @@ namespace lambdo::virtio::testing {
 /// Counts what a transport asks of its VM.
 class RecordingHost final : public TransportHost {
  public:
+  InterruptStatus& interrupt_status() override { return status; }
   void raise_interrupt() override { ++interrupts; }
   void device_failed(const Error& error) override {
     ++failures;
     last_failure = error;
   }
 
+  InterruptStatus status;
   int interrupts = 0;
   int failures = 0;
   Error last_failure;

@@ -78,10 +78,9 @@ static Result<> start_network(const Config& config, net::PortKind kind, Foundati
   return {};
 }
 
-Result<Foundation> lay_foundation(const Config& config, int interrupt_fd) {
+static Result<Foundation> start_processes(const Config& config) {
   Foundation foundation;
   foundation.agent_path = TRY(find_agent(config));
-  foundation.credentials = TRY(find_credentials(config, interrupt_fd));
   if (config.vmm.engine != EngineChoice::namespaces) {
     auto material = prepare_kvm(config, foundation.agent_path);
     if (material) {
@@ -102,6 +101,13 @@ Result<Foundation> lay_foundation(const Config& config, int interrupt_fd) {
   }
   foundation.launcher = TRY(start_launcher(config));
   TRY(start_network(config, net::PortKind::veth, foundation));
+  return foundation;
+}
+
+Result<Foundation> lay_foundation(const Config& config, int interrupt_fd) {
+  Foundation foundation = TRY(start_processes(config));
+  // Last: processes that were forked before have no secrets in their memory.
+  foundation.credentials = TRY(find_credentials(config, interrupt_fd));
   return foundation;
 }
 

@@ -122,8 +122,8 @@ reactor::Task<Result<>> KvmEngine::KvmGuest::plug_in() {
   }
   if (!network_) co_return Result<>{};
   auto tap =
-      CO_TRY(co_await engine_.pool_.run([this] { return virtio_net::Tap::adopt(std::move(network_->end)); }));
-  net_.emplace(engine_.reactor_, engine_.pool_, std::move(tap),
+      CO_TRY(co_await engine_.taps_.run([this] { return virtio_net::Tap::adopt(std::move(network_->end)); }));
+  net_.emplace(engine_.reactor_, engine_.taps_, std::move(tap),
                virtio_net::NetOptions{.mac = {network_->lease.mac.bytes},
                                       .mtu = static_cast<uint16_t>(network_->mtu),
                                       .transmit_limits = engine_.options_.network_limits,
@@ -174,6 +174,8 @@ reactor::Task<Result<>> KvmEngine::KvmGuest::boot(reactor::CancelToken token) {
   auto socket = expected_ ? co_await dial_expected(token) : co_await dial(token);
   if (!socket && !alive()) co_return std::unexpected(why_ended());
   agent_socket_ = CO_TRY(std::move(socket));
+  // Whatever else comes from its address is a program's.
+  expected_.reset();
   log::debug("guest booted", {{"start_us", (started_ns - start_ns) / 1000},
                               {"boot_us", (engine_.reactor_.now_ns() - started_ns) / 1000}});
   co_return Result<>{};
@@ -296,15 +298,16 @@ reactor::Task<Result<GuestUsage>> KvmEngine::KvmGuest::destroy() {
   if (net_) co_await net_->stop();
   if (vm_) co_await vm_->destroy();
   // With it goes the last copy of the TAP: the kernel takes an interface away while we wait.
-  if (net_) co_await engine_.pool_.run([this] { net_.reset(); });
+  if (net_) co_await engine_.taps_.run([this] { net_.reset(); });
   co_return GuestUsage{};
 }
 
-KvmEngine::KvmEngine(reactor::Reactor& reactor, AgentRuntime& agents, reactor::BlockingPool& pool,
+KvmEngine::KvmEngine(reactor::Reactor& reactor, AgentRuntime& agents, reactor::BlockingPool& files,
                      KvmMaterial material, KvmEngineOptions options)
     : reactor_(reactor),
       agents_(agents),
-      pool_(pool),
+      files_(files),
+      taps_(reactor, 1),
       threads_(reactor),
       material_(std::move(material)),
       options_(options),
@@ -324,7 +327,7 @@ reactor::Task<Result<>> KvmEngine::prepare(size_t index, const Language& languag
   // load_kvm_material() has read those that come with a file of their own.
   if (material_.languages.contains(index)) co_return Result<>{};
   const KvmSharedFiles& shared = *material_.shared;
-  auto loaded = co_await pool_.run([&shared, &language] { return load_kvm_language(shared, language); });
+  auto loaded = co_await files_.run([&shared, &language] { return load_kvm_language(shared, language); });
   if (!loaded) {
     co_return std::unexpected(std::move(loaded).error().with_context("languages[" + std::to_string(index) +
                                                                      "] (" + language.name + ")"));

@@ -26,12 +26,12 @@ struct KvmEngineOptions {
 };
 
 /// Guests in microVMs of our own VMM: each has a kernel of its own, booted for it. The agent in it registers
-/// over vsock, then the host dials it. An image
-/// with an init of its own has the original's agent, which does both over the guest's network.
+/// over vsock, then the host dials it. An image with an init of its own has the original's agent, which does
+/// both over the guest's network.
 class KvmEngine final : public Engine, private AgentRegistry {
  public:
-  /// `agents`, whose registry the engine is, and `pool`, for files to be read, outlive it.
-  KvmEngine(reactor::Reactor& reactor, AgentRuntime& agents, reactor::BlockingPool& pool,
+  /// `agents`, whose registry the engine is, and `files`, for files to be read, outlive it.
+  KvmEngine(reactor::Reactor& reactor, AgentRuntime& agents, reactor::BlockingPool& files,
             KvmMaterial material, KvmEngineOptions options);
   ~KvmEngine() override;
 
@@ -54,7 +54,9 @@ class KvmEngine final : public Engine, private AgentRegistry {
 
   reactor::Reactor& reactor_;
   AgentRuntime& agents_;
-  reactor::BlockingPool& pool_;
+  reactor::BlockingPool& files_;
+  // Apart from the files, of which one may take seconds.
+  reactor::BlockingPool taps_;
   kvm::VcpuThreads threads_;
   KvmMaterial material_;
   KvmEngineOptions options_;

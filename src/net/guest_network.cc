@@ -15,6 +15,9 @@ namespace lambdo::net {
 
 using reactor::Task;
 
+// Netlink and nftables take milliseconds, and more where the machine has many interfaces.
+constexpr int64_t kAnswerMs = 60'000;
+
 /// Shared by who wants the guest and the work for it: either may end first.
 struct GuestNetwork::Attaching {
   Attaching(reactor::Reactor& reactor, helper::Message message)
@@ -43,7 +46,7 @@ GuestNetwork::GuestNetwork(reactor::Reactor& reactor, helper::Process process,
     : reactor_(reactor),
       resolvers_(std::move(resolvers)),
       lost_(reactor),
-      channel_(reactor, std::move(process), helper_protocol(), "network helper", *this),
+      channel_(reactor, std::move(process), helper_protocol(), "network helper", *this, kAnswerMs),
       scope_(reactor) {
   // Ethernet addresses are made from identities: other servers' guests have others.
   CHECK(::getrandom(&identity_prefix_, sizeof identity_prefix_, 0) == sizeof identity_prefix_);

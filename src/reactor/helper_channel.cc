@@ -3,23 +3,27 @@
 #include <sys/socket.h>
 
 #include <array>
+#include <csignal>
 #include <span>
 #include <utility>
 
 #include "base/helper_socket.h"
 #include "base/log.h"
+#include "base/syscalls.h"
 #include "reactor/operations.h"
 #include "reactor/stream.h"
+#include "reactor/timer.h"
 
 namespace lambdo::reactor {
 
 HelperChannel::HelperChannel(Reactor& reactor, helper::Process process, helper::Protocol protocol,
-                             std::string name, Observer& observer)
+                             std::string name, Observer& observer, std::optional<int64_t> answer_ms)
     : reactor_(&reactor),
       process_(std::move(process)),
       protocol_(protocol),
       name_(std::move(name)),
       observer_(&observer),
+      answer_ms_(answer_ms),
       scope_(reactor) {
   scope_.spawn(receive_all());
 }
@@ -54,8 +58,23 @@ Task<Result<helper::Received>> HelperChannel::call(helper::Message request, help
     calls_.erase(request.request);
     co_return std::unexpected(Error(sent.error()).with_code(Code::engine_failed).with_context(name_));
   }
-  static_cast<void>(co_await call.answered.wait());
+  co_await wait_for_answer(call);
   co_return std::move(call.answer);
+}
+
+Task<> HelperChannel::wait_for_answer(Call& call) {
+  if (answer_ms_) {
+    Deadline deadline(*reactor_, reactor_->now_ns() + *answer_ms_ * 1'000'000);
+    static_cast<void>(co_await call.answered.wait(deadline.token()));
+    if (call.answered.is_set()) co_return;
+    const Result<> killed = sys::pidfd_signal(process_.pidfd.get(), SIGKILL);
+    log::error("a helper process does not answer and is killed",
+               {{"process", name_},
+                {"limit_ms", *answer_ms_},
+                {"error", killed ? std::string("none") : killed.error().message}});
+  }
+  // The end of a process is an answer to all that it was asked.
+  static_cast<void>(co_await call.answered.wait());
 }
 
 Task<> HelperChannel::receive_all() {

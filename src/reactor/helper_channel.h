@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <optional>
 #include <string>
 
 #include "base/error.h"
@@ -30,9 +31,10 @@ class HelperChannel {
     virtual void lost(const Error& error) = 0;
   };
 
-  /// `observer` outlives the channel. `name` is for people: "launcher".
+  /// `observer` outlives the channel. `name` is for people: "launcher". A process that leaves a request
+  /// without an answer for `answer_ms` is killed.
   HelperChannel(Reactor& reactor, helper::Process process, helper::Protocol protocol, std::string name,
-                Observer& observer);
+                Observer& observer, std::optional<int64_t> answer_ms = std::nullopt);
   /// `stop` must have returned.
   ~HelperChannel() = default;
   HelperChannel(const HelperChannel&) = delete;
@@ -43,7 +45,7 @@ class HelperChannel {
   [[nodiscard]] Error error_of_loss() const;
 
   /// The answer, with its descriptors; where it is a failure, that. `attached` are given to the process and
-  /// closed here. Once sent it is waited for, whatever happens.
+  /// closed here. Once sent it is waited for, until it comes or the process is gone.
   Task<Result<helper::Received>> call(helper::Message request, helper::Attachments attached = {});
   /// Sends `farewell`, where the protocol has one, and waits for its answer; closes the socket, then returns
   /// when the process has ended and is reaped. Calls still waiting fail.
@@ -56,6 +58,7 @@ class HelperChannel {
     Result<helper::Received> answer = fail(Code::internal, "no answer");
   };
 
+  Task<> wait_for_answer(Call& call);
   Task<> receive_all();
   void dispatch(helper::Received received);
   void lose();
@@ -65,6 +68,7 @@ class HelperChannel {
   helper::Protocol protocol_;
   std::string name_;
   Observer* observer_;
+  std::optional<int64_t> answer_ms_;
   Scope scope_;
   bool alive_ = true;
   bool stopping_ = false;

@@ -124,7 +124,7 @@ reactor::Task<Result<>> KvmEngine::KvmGuest::plug_in() {
   auto tap =
       CO_TRY(co_await engine_.taps_.run([this] { return virtio_net::Tap::adopt(std::move(network_->end)); }));
   net_.emplace(engine_.reactor_, engine_.taps_, std::move(tap),
-               virtio_net::NetOptions{.mac = {network_->lease.mac.bytes},
+               virtio_net::NetOptions{.mac = network_->lease.mac,
                                       .mtu = static_cast<uint16_t>(network_->mtu),
                                       .transmit_limits = engine_.options_.network_limits,
                                       .receive_limits = engine_.options_.network_limits});

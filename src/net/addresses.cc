@@ -2,9 +2,7 @@
 
 #include <arpa/inet.h>
 
-#include <charconv>
 #include <cstddef>
-#include <cstdio>
 #include <span>
 
 #include "base/sha256.h"
@@ -39,25 +37,6 @@ Result<Ipv4Subnet> Ipv4Subnet::parse(std::string_view text) {
                 "'" + std::string(text) + "' is not an IPv4 network; write one such as 192.168.10.1/24");
   }
   return Ipv4Subnet{*address, static_cast<uint8_t>(*prefix)};
-}
-
-std::string MacAddress::text() const {
-  char buffer[18];
-  std::snprintf(buffer, sizeof buffer, "%02x:%02x:%02x:%02x:%02x:%02x", bytes[0], bytes[1], bytes[2],
-                bytes[3], bytes[4], bytes[5]);
-  return buffer;
-}
-
-Result<MacAddress> MacAddress::parse(std::string_view text) {
-  MacAddress mac;
-  bool good = text.size() == 17;
-  for (size_t i = 0; good && i < mac.bytes.size(); ++i) {
-    const char* at = text.data() + i * 3;
-    const auto [end, error] = std::from_chars(at, at + 2, mac.bytes[i], 16);
-    good = error == std::errc() && end == at + 2 && (i == 5 || at[2] == ':');
-  }
-  if (!good) return fail(Code::invalid_argument, "'" + std::string(text) + "' is not an Ethernet address");
-  return mac;
 }
 
 MacAddress mac_of(std::string_view identity, uint32_t attempt) {

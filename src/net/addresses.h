@@ -1,14 +1,14 @@
 #pragma once
 
-#include <array>
 #include <compare>
 #include <cstdint>
 #include <string>
 #include <string_view>
 
 #include "base/error.h"
+#include "base/mac_address.h"
 
-/// Addresses as values: an IPv4 address, a network with an address in it, an Ethernet address.
+/// Addresses as values: an IPv4 address, a network with an address in it.
 namespace lambdo::net {
 
 struct Ipv4Address {
@@ -33,14 +33,6 @@ struct Ipv4Subnet {
   [[nodiscard]] std::string text() const;  ///< 192.168.10.1/24
   /// "a.b.c.d/n", or "a.b.c.d" for /32. The address may be any in the network.
   static Result<Ipv4Subnet> parse(std::string_view text);
-};
-
-struct MacAddress {
-  std::array<uint8_t, 6> bytes{};
-
-  auto operator<=>(const MacAddress&) const = default;
-  [[nodiscard]] std::string text() const;  ///< 02:1a:00:ff:00:01
-  static Result<MacAddress> parse(std::string_view text);
 };
 
 /// An Ethernet address that belongs to `identity`: the same for the same one and the same `attempt`,

@@ -22,7 +22,7 @@ constexpr uint16_t kLinkUp = 1;  // VIRTIO_NET_S_LINK_UP
 
 /// The configuration space up to the last field there is without further features (virtio 1.2, 5.1.4).
 struct Config {
-  std::array<uint8_t, virtio::MacAddress::kBytes> mac;
+  std::array<uint8_t, MacAddress::kBytes> mac;
   uint16_t status;
   uint16_t max_virtqueue_pairs;  // only with VIRTIO_NET_F_MQ
   uint16_t mtu;

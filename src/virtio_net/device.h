@@ -12,7 +12,7 @@
 #include "reactor/scope.h"
 #include "reactor/task.h"
 #include "virtio/device.h"
-#include "virtio/mac_address.h"
+#include "base/mac_address.h"
 #include "virtio/queue.h"
 #include "virtio_net/alarm.h"
 #include "virtio_net/counters.h"
@@ -27,7 +27,7 @@ namespace lambdo::virtio_net {
 
 struct NetOptions {
   /// Unicast. Frames that the guest sends from another address are dropped.
-  virtio::MacAddress mac;
+  MacAddress mac;
   uint16_t mtu = 1500;  ///< from kMinMtu on
   /// Whether checksums and segmentation are offered to the guest.
   bool offloads = true;
@@ -61,7 +61,7 @@ class Net final : public virtio::Device, private Waiting {
 
   /// What survives a snapshot. Plain; untrusted until restore() agreed. Rate limits start anew.
   struct State {
-    virtio::MacAddress mac;
+    MacAddress mac;
     uint16_t mtu = 0;
     bool is_link_up = true;
     friend bool operator==(const State&, const State&) = default;
@@ -79,7 +79,7 @@ class Net final : public virtio::Device, private Waiting {
   void set_link(bool is_up);
   /// Also down where the TAP is gone, for good.
   [[nodiscard]] bool is_link_up() const { return is_link_up_ && !is_tap_gone_; }
-  [[nodiscard]] const virtio::MacAddress& mac() const { return options_.mac; }
+  [[nodiscard]] const MacAddress& mac() const { return options_.mac; }
   [[nodiscard]] const Counters& counters() const { return counters_; }
 
   /// No more frames are taken; waits for the io_uring operations that hold the TAP and guest memory, which is

@@ -11,7 +11,7 @@ namespace lambdo::virtio_net {
 using virtio::DescriptorChain;
 using virtio::Work;
 
-static constexpr size_t kSourceOffset = virtio::MacAddress::kBytes;
+static constexpr size_t kSourceOffset = MacAddress::kBytes;
 
 Result<Work> Net::take_frames() {
   // The end of the batch goes on here.

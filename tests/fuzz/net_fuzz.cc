@@ -37,7 +37,7 @@ constexpr uint16_t kQueueSize = 16;
 constexpr size_t kMaxInstructions = 128;
 constexpr uint64_t kFeatures = virtio::kFeatureVersion1 | virtio::kQueueFeatures | feature::kMac |
                                feature::kMtu | feature::kStatus | feature::kMrgRxbuf | feature::kOffloads;
-constexpr virtio::MacAddress kMac = {{2, 0, 0, 0, 0, 1}};
+constexpr MacAddress kMac = {{2, 0, 0, 0, 0, 1}};
 // Limits that a run reaches, and that end soon enough for it.
 constexpr NetOptions kOptions = {.mac = kMac,
                                  .mtu = 1500,

@@ -40,7 +40,7 @@ Result<std::string> command_line(int count, char** parameters) {
 }
 
 Result<fixture::Outcome> boot(const std::string& image_path, const std::string& tap_name,
-                              const virtio::MacAddress& mac, const std::string& line) {
+                              const MacAddress& mac, const std::string& line) {
   const auto image = guest::read_bytes(image_path);
   auto archive = TRY(BootArchive::create({}, image));
   auto end = TRY(net::open_tap(tap_name));
@@ -57,7 +57,7 @@ Result<fixture::Outcome> boot(const std::string& image_path, const std::string& 
 }
 
 int run(int argc, char** argv) {
-  const auto mac = virtio::MacAddress::parse(argv[3]);
+  const auto mac = MacAddress::parse(argv[3]);
   if (!mac) {
     std::fprintf(stderr, "boot_networked: %s is no MAC address\n", argv[3]);
     return 2;

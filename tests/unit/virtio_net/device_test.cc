@@ -198,7 +198,7 @@ TEST_CASE("a guest goes on with another device, another wire and another address
   const virtio::MmioState registers = guest.transport.save();
   CHECK(state == Net::State{.mac = kGuestMac, .mtu = 1500, .is_link_up = false});
 
-  const virtio::MacAddress mac = {{0x02, 9, 9, 9, 9, 9}};
+  const MacAddress mac = {{0x02, 9, 9, 9, 9, 9}};
   Wire other;
   Net clone(*reactor, pool, Tap::of_socket(other.take_device_end()).value(), {.mac = mac});
   Net::State wrong = state;

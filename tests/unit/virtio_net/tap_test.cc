@@ -131,7 +131,7 @@ void write_ip(Bytes& frame, uint8_t protocol, size_t checksum_at) {
 }
 
 /// A datagram to port 7 of the host, to be given its checksum.
-Bytes udp_frame(const virtio::MacAddress& host, std::string_view text) {
+Bytes udp_frame(const MacAddress& host, std::string_view text) {
   Bytes frame = ethernet_frame(host, kGuestMac, 14 + 20 + 8 + text.size(), 0, 0x0800);
   put_word(frame, 34, 5000, 2);
   put_word(frame, 36, 7, 2);
@@ -155,7 +155,7 @@ void with_tap(uint64_t features, Body body) {
 }
 
 /// The host's answer to an ARP request: its address.
-Task<std::optional<virtio::MacAddress>> ask_for_host(Reactor& reactor, Guest& guest) {
+Task<std::optional<MacAddress>> ask_for_host(Reactor& reactor, Guest& guest) {
   guest.send(arp_request());
   for (int i = 0; i < 20; ++i) {
     // The kernel also speaks by itself, of its groups for instance.
@@ -164,7 +164,7 @@ Task<std::optional<virtio::MacAddress>> ask_for_host(Reactor& reactor, Guest& gu
     if (packet->frame.size() < 42 || packet->frame[12] != std::byte{8} || packet->frame[13] != std::byte{6}) {
       continue;
     }
-    virtio::MacAddress host;
+    MacAddress host;
     std::memcpy(host.bytes.data(), &packet->frame[22], host.bytes.size());
     co_return host;
   }

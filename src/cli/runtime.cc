@@ -64,13 +64,22 @@ static Result<namespaces::LauncherProcess> start_launcher(const Config& config) 
   return namespaces::Launcher::start_process(options);
 }
 
-static Result<> start_network(const Config& config, net::PortKind kind, Foundation& foundation) {
-  if (!gives_network(config)) return {};
-  const bool is_tcp = config.agent.transport == AgentTransport::tcp;
-  if (is_tcp && config.api.grpc_port == 0) {
+/// Agents come over their guests' network, which leads to the bridge's address only.
+static Result<> check_agents_address(const Config::Api& api) {
+  if (api.grpc_port == 0) {
     return fail(Code::invalid_argument,
                 "api.gprc_port: 0 is no port that guests could be told; with agent.transport: tcp write one");
   }
+  const std::string bridge = TRY(net::Ipv4Subnet::parse(api.bridge_address)).address.text();
+  if (api.grpc_host == bridge || api.grpc_host == "0.0.0.0" || api.grpc_host == "::") return {};
+  return fail(Code::invalid_argument, "api.grpc_host: guests do not reach " + api.grpc_host +
+                                          "; with agent.transport: tcp leave it out or write " + bridge);
+}
+
+static Result<> start_network(const Config& config, net::PortKind kind, Foundation& foundation) {
+  if (!gives_network(config)) return {};
+  const bool is_tcp = config.agent.transport == AgentTransport::tcp;
+  if (is_tcp) TRY(check_agents_address(config.api));
   const net::HostNetworkSettings settings =
       TRY(network_settings(config, kind, is_tcp ? std::optional(config.api.grpc_port) : std::nullopt));
   foundation.network = TRY(net::GuestNetwork::start_process(settings));

@@ -2,6 +2,7 @@
 
 #include <linux/if_addr.h>
 #include <linux/if_link.h>
+#include <linux/neighbour.h>
 #include <linux/rtnetlink.h>
 #include <net/if.h>
 #include <sys/socket.h>
@@ -133,13 +134,34 @@ Result<> add_default_route(Netlink& netlink, const Link& link, const InterfaceAd
   return netlink.change(std::move(message), "default route of " + link.name + " by " + gateway.text());
 }
 
+/// So that nobody asks for the gateway, on a link where such questions and answers do not pass.
+Result<> add_gateway_neighbour(Netlink& netlink, const Link& link, const InterfaceAddress& address) {
+  const IpAddress& gateway = *address.gateway;
+  NetlinkMessage message(RTM_NEWNEIGH, NLM_F_CREATE | NLM_F_REPLACE,
+                         ndmsg{.ndm_family = static_cast<uint8_t>(gateway.family),
+                               .ndm_ifindex = link.index,
+                               .ndm_state = NUD_PERMANENT});
+  message.put(NDA_DST, gateway.view());
+  message.put(NDA_LLADDR, bytes_of(*address.gateway_mac));
+  return netlink.change(std::move(message), "neighbour " + gateway.text() + " of " + link.name);
+}
+
 /// While it is down. Where the kernel has no IPv6 there are no such files, and nothing to be kept quiet.
 void set_ipv6(const Link& link, const InterfacePlan& plan) {
   bool wanted = false;
-  for (const InterfaceAddress& address : plan.addresses) wanted |= address.address.family == AF_INET6;
+  // With a gateway that is known nothing is discovered, and an address for doing so is of no use.
+  bool discovers = true;
+  for (const InterfaceAddress& address : plan.addresses) {
+    if (address.address.family != AF_INET6) continue;
+    wanted = true;
+    discovers = !address.gateway_mac;
+  }
   const std::string folder = "/proc/sys/net/ipv6/conf/" + link.name + "/";
   const std::pair<const char*, const char*> settings[] = {
-      {"disable_ipv6", wanted ? "0" : "1"}, {"accept_ra", "0"}, {"accept_dad", "0"}};
+      {"disable_ipv6", wanted ? "0" : "1"},
+      {"addr_gen_mode", discovers ? "0" : "1"},  // IN6_ADDR_GEN_MODE_EUI64, _NONE
+      {"accept_ra", "0"},
+      {"accept_dad", "0"}};
   for (const auto& [name, value] : settings) (void)sys::write_file(folder + name, value);
 }
 
@@ -154,7 +176,9 @@ Result<> configure_interface(const InterfacePlan& plan) {
   TRY(set_link(netlink, link, plan, true));
   for (const InterfaceAddress& address : plan.addresses) TRY(add_address(netlink, link, address));
   for (const InterfaceAddress& address : plan.addresses) {
-    if (address.gateway) TRY(add_default_route(netlink, link, address));
+    if (!address.gateway) continue;
+    if (address.gateway_mac) TRY(add_gateway_neighbour(netlink, link, address));
+    TRY(add_default_route(netlink, link, address));
   }
   return {};
 }

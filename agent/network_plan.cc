@@ -86,6 +86,12 @@ Result<> add_addresses(InterfacePlan& plan, const rpc::NetworkInterface& wanted)
                   std::string(field) + "_gateway: there is no address to use it from");
     }
   }
+  if (wanted.ipv6_gateway_mac().empty()) return {};
+  if (wanted.ipv6_gateway().empty()) {
+    return fail(Code::invalid_argument, "interface.ipv6_gateway_mac: there is no gateway that has it");
+  }
+  // IPv6's is the last.
+  plan.addresses.back().gateway_mac = TRY(mac_field("interface.ipv6_gateway_mac", wanted.ipv6_gateway_mac()));
   return {};
 }
 

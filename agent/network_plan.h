@@ -37,7 +37,8 @@ std::optional<IpAddress> parse_ip(const std::string& text);
 struct InterfaceAddress {
   IpAddress address;
   unsigned prefix_bits = 0;
-  std::optional<IpAddress> gateway;  ///< of the same family
+  std::optional<IpAddress> gateway;       ///< of the same family
+  std::optional<MacAddress> gateway_mac;  ///< none: the gateway is asked for
 };
 
 /// What makes `text` ("ADDRESS/PREFIX") and `gateway` (may be empty) an address that an interface can have.

@@ -88,8 +88,9 @@ struct Config {
   };
   struct Network {
     net::Policy::Access requests = net::Policy::Access::none;  ///< the most that one may ask for by itself
-    std::vector<net::Ipv4Subnet> denied;                       ///< whatever policies say
-    std::optional<std::vector<net::Ipv4Address>> resolvers;    ///< none: the host's
+    std::vector<net::IpSubnet> denied;                         ///< whatever policies say
+    std::optional<std::vector<net::IpAddress>> resolvers;      ///< none: the host's
+    std::optional<net::Ipv6Subnet> ipv6;                       ///< the bridge's; none: guests have no IPv6
     net::GuestLimits limits;
     uint64_t quarantine_ms = 30'000;
   };

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "cli/config_values.h"
+#include "net/bridge.h"
 #include "net/policy_text.h"
 
 namespace lambdo::cli {
@@ -28,10 +29,10 @@ static std::optional<T> parsed(const std::optional<YamlValue>& value, Result<T> 
   return std::move(*result);
 }
 
-static std::vector<net::Ipv4Subnet> read_networks(const YamlValue& value, size_t max_count) {
-  std::vector<net::Ipv4Subnet> networks;
+static std::vector<net::IpSubnet> read_networks(const YamlValue& value, size_t max_count) {
+  std::vector<net::IpSubnet> networks;
   for (const YamlValue& entry : value.list(max_count, "network")) {
-    if (const auto network = parsed<net::Ipv4Subnet>(entry, net::parse_network)) networks.push_back(*network);
+    if (const auto network = parsed<net::IpSubnet>(entry, net::parse_network)) networks.push_back(*network);
   }
   return networks;
 }
@@ -39,12 +40,12 @@ static std::vector<net::Ipv4Subnet> read_networks(const YamlValue& value, size_t
 static net::Policy::Destination read_destination(const YamlValue& value) {
   net::Policy::Destination destination;
   if (!value.is_map()) {
-    if (const auto network = parsed<net::Ipv4Subnet>(value, net::parse_network)) destination.to = *network;
+    if (const auto network = parsed<net::IpSubnet>(value, net::parse_network)) destination.to = *network;
     return destination;
   }
   YamlMap map = value.map();
-  const auto to = map.require("to", "write the network that may be reached, 0.0.0.0/0 for all");
-  if (const auto network = parsed<net::Ipv4Subnet>(to, net::parse_network)) destination.to = *network;
+  const auto to = map.require("to", "write the network that may be reached, 0.0.0.0/0 for all of IPv4");
+  if (const auto network = parsed<net::IpSubnet>(to, net::parse_network)) destination.to = *network;
   const auto protocol = map.find("protocol");
   if (const auto known = parsed<net::Policy::Protocol>(protocol, net::parse_protocol)) {
     destination.protocol = *known;
@@ -89,17 +90,29 @@ void read_policy(const YamlValue& value, net::Policy& policy) {
   policy = net::policy_of(choice);
 }
 
+bool is_askable(const net::IpAddress& resolver, bool ipv6) {
+  constexpr uint32_t kLoopback = 127;
+  if (const auto* ipv4 = std::get_if<net::Ipv4Address>(&resolver.value))
+    return ipv4->value >> 24 != kLoopback;
+  return ipv6 && net::is_global_or_unique_local(std::get<net::Ipv6Address>(resolver.value));
+}
+
+static Result<net::Ipv6Subnet> parse_bridge_ipv6(std::string_view text) {
+  const net::Ipv6Subnet address = TRY(net::Ipv6Subnet::parse(text));
+  TRY(net::check_bridge_ipv6(address));
+  return address;
+}
+
 static void read_resolvers(const YamlValue& value, Config::Network& network) {
   network.resolvers.emplace();
   for (const YamlValue& entry : value.list(kMaxResolvers, "resolver")) {
     const auto text = entry.text();
     if (!text) continue;
-    const auto address = net::Ipv4Address::parse(*text);
-    constexpr uint32_t kLoopback = 127;
-    if (!address || address->value >> 24 == kLoopback) {
-      entry.error(
-          quoted(*text) +
-          " is not the IPv4 address of a resolver that guests can reach; write one such as 192.0.2.53");
+    const auto address = net::IpAddress::parse(*text);
+    if (!address || !is_askable(*address, network.ipv6.has_value())) {
+      const std::string family = network.ipv6 ? "" : "IPv4 ";
+      entry.error(quoted(*text) + " is not the " + family +
+                  "address of a resolver that guests can reach; write one such as 192.0.2.53");
       continue;
     }
     network.resolvers->push_back(*address);
@@ -109,6 +122,7 @@ static void read_resolvers(const YamlValue& value, Config::Network& network) {
 void read_network(YamlMap map, Config::Network& network) {
   const auto requests = map.find("requests");
   network.requests = parsed<net::Policy::Access>(requests, net::parse_access).value_or(network.requests);
+  network.ipv6 = parsed<net::Ipv6Subnet>(map.find("ipv6"), parse_bridge_ipv6);
   if (const auto denied = map.find("denied")) network.denied = read_networks(*denied, kMaxDenied);
   if (const auto resolvers = map.find("resolvers")) read_resolvers(*resolvers, network);
   map.read_number("max_connections", network.limits.max_connections, 1, kMaxConnections);

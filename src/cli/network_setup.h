@@ -16,11 +16,12 @@ namespace lambdo::cli {
 /// Whether guests may have a network: a language has one, requests may ask for it, or agents come over it.
 bool gives_network(const Config& config);
 
-/// Those of resolv.conf(5) that a guest can reach: IPv4, not loopback.
-std::vector<net::Ipv4Address> reachable_resolvers(std::string_view resolv_conf);
+/// Those of resolv.conf(5) that a guest can reach: not loopback, not link-local, and of IPv6 only with
+/// `ipv6`.
+std::vector<net::IpAddress> reachable_resolvers(std::string_view resolv_conf, bool ipv6 = false);
 
 /// The configured resolvers, or the host's.
-std::vector<net::Ipv4Address> guest_resolvers(const Config& config);
+std::vector<net::IpAddress> guest_resolvers(const Config& config);
 
 /// The same limits for the network device of a microVM, which holds frames back instead of dropping them.
 virtio_net::DirectionLimits device_limits(const net::GuestLimits& limits);

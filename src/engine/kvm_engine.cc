@@ -141,7 +141,12 @@ reactor::Task<Result<>> KvmEngine::KvmGuest::configure(AgentConnection& agent, r
   interface.set_ipv4(address_of(*network_));
   interface.set_ipv4_gateway(network_->gateway.text());
   interface.set_mtu(network_->mtu);
-  for (const net::Ipv4Address& resolver : network_->resolvers) interface.add_dns_servers(resolver.text());
+  if (const auto& ipv6 = network_->ipv6) {
+    interface.set_ipv6(ipv6->address.text());
+    interface.set_ipv6_gateway(ipv6->gateway.text());
+    interface.set_ipv6_gateway_mac(ipv6->gateway_mac.text());
+  }
+  for (const net::IpAddress& resolver : network_->resolvers) interface.add_dns_servers(resolver.text());
   co_return co_await agent.configure(request, token);
 }
 

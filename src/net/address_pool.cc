@@ -6,10 +6,12 @@
 
 namespace lambdo::net {
 
-AddressPool::AddressPool(Ipv4Subnet bridge, MacAddress bridge_mac, long long quarantine_ns)
+AddressPool::AddressPool(Ipv4Subnet bridge, MacAddress bridge_mac, long long quarantine_ns,
+                         std::optional<Ipv6Subnet> ipv6)
     : bridge_(bridge),
       bridge_mac_(bridge_mac),
       quarantine_ns_(quarantine_ns),
+      ipv6_(ipv6),
       capacity_((uint64_t{1} << (32 - bridge.prefix_len)) - 3),
       cursor_(bridge.network().value) {
   CHECK(bridge.prefix_len >= 1 && bridge.prefix_len <= 30);
@@ -41,7 +43,8 @@ Result<Lease> AddressPool::take(std::string_view identity, long long now_ns) {
                                               std::to_string(resting_.size()) +
                                               " of them until they have rested; a larger network has more");
   }
-  Lease lease{next_address(), mac_of(identity)};
+  Lease lease{next_address(), mac_of(identity), std::nullopt};
+  if (ipv6_) lease.ipv6 = address_in(*ipv6_, lease.address);
   for (uint32_t attempt = 1; lease.mac == bridge_mac_ || macs_.contains(lease.mac); ++attempt) {
     lease.mac = mac_of(identity, attempt);
   }

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <deque>
+#include <optional>
 #include <set>
 #include <string_view>
 
@@ -14,6 +15,7 @@ namespace lambdo::net {
 struct Lease {
   Ipv4Address address;
   MacAddress mac;
+  std::optional<Ipv6Address> ipv6;  ///< with the IPv4 address in its last bits, and as long the guest's
 
   bool operator==(const Lease&) const = default;
 };
@@ -24,8 +26,9 @@ struct Lease {
 class AddressPool {
  public:
   /// `bridge` is the bridge's own address; it, the network's and the broadcast address are never given out.
-  /// The prefix is at most 30 bits long.
-  AddressPool(Ipv4Subnet bridge, MacAddress bridge_mac, long long quarantine_ns);
+  /// The prefix is at most 30 bits long. `ipv6` is the network of the IPv6 addresses that leases have.
+  AddressPool(Ipv4Subnet bridge, MacAddress bridge_mac, long long quarantine_ns,
+              std::optional<Ipv6Subnet> ipv6 = std::nullopt);
 
   /// Code::resource_exhausted where all are in use or rest; the message says what helps.
   Result<Lease> take(std::string_view identity, long long now_ns);
@@ -48,6 +51,7 @@ class AddressPool {
   Ipv4Subnet bridge_;
   MacAddress bridge_mac_;
   long long quarantine_ns_;
+  std::optional<Ipv6Subnet> ipv6_;
   uint64_t capacity_;
   uint32_t cursor_;              ///< the last address given out: the next is looked for behind it
   std::set<Ipv4Address> taken_;  ///< in use or resting

@@ -1,14 +1,16 @@
 #pragma once
 
+#include <array>
 #include <compare>
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <variant>
 
 #include "base/error.h"
 #include "base/mac_address.h"
 
-/// Addresses as values: an IPv4 address, a network with an address in it.
+/// Addresses as values: of IPv4 and IPv6, networks with an address in them.
 namespace lambdo::net {
 
 struct Ipv4Address {
@@ -33,6 +35,60 @@ struct Ipv4Subnet {
   [[nodiscard]] std::string text() const;  ///< 192.168.10.1/24
   /// "a.b.c.d/n", or "a.b.c.d" for /32. The address may be any in the network.
   static Result<Ipv4Subnet> parse(std::string_view text);
+};
+
+struct Ipv6Address {
+  std::array<uint8_t, 16> bytes{};  ///< in the network's order
+
+  auto operator<=>(const Ipv6Address&) const = default;
+  [[nodiscard]] std::string text() const;  ///< RFC 5952
+  /// What inet_pton(3) takes: no zone, no brackets.
+  static Result<Ipv6Address> parse(std::string_view text);
+};
+
+/// An address with the length of its network's prefix: fd12:3456:789a:1::1/64.
+struct Ipv6Subnet {
+  Ipv6Address address;
+  uint8_t prefix_len = 128;
+
+  bool operator==(const Ipv6Subnet&) const = default;
+  [[nodiscard]] Ipv6Address network() const;
+  [[nodiscard]] bool contains(const Ipv6Address& other) const;
+  [[nodiscard]] std::string text() const;
+  /// "ADDRESS/n", or "ADDRESS" for /128. The address may be any in the network.
+  static Result<Ipv6Subnet> parse(std::string_view text);
+};
+
+/// The address of a network whose last 32 bits are an IPv4 address: fd00::c0a8:a05 for fd00::1/64 and
+/// 192.168.10.5. The prefix is at most 96 bits long.
+Ipv6Address address_in(const Ipv6Subnet& network, Ipv4Address last_bits);
+
+/// An address of either family.
+struct IpAddress {
+  std::variant<Ipv4Address, Ipv6Address> value;
+
+  IpAddress() = default;
+  IpAddress(Ipv4Address address) : value(address) {}
+  IpAddress(Ipv6Address address) : value(address) {}
+  bool operator==(const IpAddress&) const = default;
+  [[nodiscard]] bool is_ipv6() const { return std::holds_alternative<Ipv6Address>(value); }
+  [[nodiscard]] std::string text() const;
+  static Result<IpAddress> parse(std::string_view text);
+};
+
+/// A network of either family.
+struct IpSubnet {
+  std::variant<Ipv4Subnet, Ipv6Subnet> value;
+
+  IpSubnet() = default;
+  IpSubnet(Ipv4Subnet subnet) : value(subnet) {}
+  IpSubnet(Ipv6Subnet subnet) : value(subnet) {}
+  bool operator==(const IpSubnet&) const = default;
+  [[nodiscard]] bool is_ipv6() const { return std::holds_alternative<Ipv6Subnet>(value); }
+  [[nodiscard]] std::string text() const;
+  /// The same with the network's first address.
+  [[nodiscard]] std::string prefix_text() const;
+  static Result<IpSubnet> parse(std::string_view text);
 };
 
 /// An Ethernet address that belongs to `identity`: the same for the same one and the same `attempt`,

@@ -13,6 +13,7 @@
 
 #include "base/syscalls.h"
 #include "net/ip.h"
+#include "net/ipv6.h"
 
 namespace lambdo::net {
 
@@ -33,6 +34,19 @@ Result<> check_address(Ipv4Subnet address) {
   return fail(Code::invalid_argument,
               address.text() + " cannot be a bridge's address: it needs a prefix length of 1 to 30, and is " +
                   "neither its network's first address nor its last");
+}
+
+Result<> check_addresses(const BridgeAddresses& addresses) {
+  TRY(check_address(addresses.ipv4));
+  if (!addresses.ipv6) return {};
+  TRY(check_bridge_ipv6(*addresses.ipv6));
+  const Ipv4Subnet& guests = addresses.ipv4;
+  const Ipv6Subnet of_guests{address_in(*addresses.ipv6, guests.address),
+                             static_cast<uint8_t>(96 + guests.prefix_len)};
+  if (!of_guests.contains(addresses.ipv6->address) || addresses.ipv6->address == of_guests.address) return {};
+  return fail(Code::invalid_argument, "the bridge's address " + addresses.ipv6->text() +
+                                          " can be a guest's too, whose last 32 bits are of " +
+                                          guests.text() + "; choose one such as the network's ::1");
 }
 
 std::string list_of(const std::vector<Ipv4Subnet>& addresses) {
@@ -69,14 +83,45 @@ Result<> check_network_free(NetlinkSocket& socket, Ipv4Subnet address) {
   return {};
 }
 
-Result<Link> create(NetlinkSocket& socket, Journal& journal, const std::string& name, Ipv4Subnet address) {
+Result<> check_network_free(NetlinkSocket& socket, const Ipv6Subnet& address) {
+  for (const Ipv6Subnet& network : TRY(list_ipv6_networks(socket))) {
+    if (!network.contains(address.address) && !address.contains(network.address)) continue;
+    return fail(Code::unavailable, "the network of " + address.text() +
+                                       " overlaps with one that this machine has a route to, " +
+                                       network.text() + "; give the bridge of guests another IPv6 address");
+  }
+  return {};
+}
+
+Made address_of(const Link& link, const Ipv6Subnet& address) {
+  return {Made::Kind::address, link.name, address.text(), ""};
+}
+
+/// The operator's bridge keeps whatever else it has of IPv6.
+Result<> adopt_ipv6(NetlinkSocket& socket, Journal& journal, const Link& link, const Ipv6Subnet& address) {
+  // Guests are told its Ethernet address and never ask for it: it must not follow that of its ports, as it
+  // does until somebody sets it.
+  TRY(set_mac(socket, link, link.mac));
+  const std::vector<Ipv6Subnet> addresses = TRY(list_ipv6_addresses(socket, link));
+  if (std::ranges::find(addresses, address) != addresses.end()) return {};
   TRY(check_network_free(socket, address));
+  TRY(journal.record(address_of(link, address)));
+  auto added = add_address(socket, link, address);
+  if (!added) static_cast<void>(undo(socket, journal, address_of(link, address)));
+  return added;
+}
+
+Result<Link> create(NetlinkSocket& socket, Journal& journal, const std::string& name,
+                    const BridgeAddresses& addresses) {
+  TRY(check_network_free(socket, addresses.ipv4));
+  if (addresses.ipv6) TRY(check_network_free(socket, *addresses.ipv6));
   const MacAddress mac = TRY(random_mac());
   TRY(journal.record({Made::Kind::link, name, "", mac.text()}));
   Link link = TRY(create_bridge(socket, name, mac));
   TRY(set_alias(socket, link, "lambdo: guests"));
-  TRY(disable_ipv6(socket, link));
-  TRY(add_address(socket, link, address));
+  TRY(addresses.ipv6 ? enable_static_ipv6(socket, link) : disable_ipv6(socket, link));
+  TRY(add_address(socket, link, addresses.ipv4));
+  if (addresses.ipv6) TRY(add_address(socket, link, *addresses.ipv6));
   TRY(net::set_up(socket, link, true));
   return link;
 }
@@ -115,26 +160,50 @@ Result<BridgeLock> BridgeLock::take(const std::string& bridge) {
   return BridgeLock(bridge, std::move(socket));
 }
 
-Result<Bridge> Bridge::set_up(NetlinkSocket& socket, Journal& journal, BridgeLock lock, Ipv4Subnet address) {
-  TRY(check_address(address));
+bool is_global_or_unique_local(const Ipv6Address& address) {
+  return (address.bytes[0] & 0xe0) == 0x20 || (address.bytes[0] & 0xfe) == 0xfc;
+}
+
+Result<> check_bridge_ipv6(const Ipv6Subnet& address) {
+  // The network's first address is any router's (RFC 4291, 2.6.1).
+  const bool first = address.address == address.network();
+  const bool long_enough = address.prefix_len >= 1 && address.prefix_len <= 96;
+  if (long_enough && is_global_or_unique_local(address.address) && !first) return {};
+  return fail(Code::invalid_argument,
+              address.text() +
+                  " cannot be a bridge's IPv6 address: it has to be global or unique local, not "
+                  "its network's first one, with a prefix length of 1 to 96; write one such as "
+                  "fd12:3456:789a:1::1/64");
+}
+
+Result<Bridge> Bridge::set_up(NetlinkSocket& socket, Journal& journal, BridgeLock lock,
+                              const BridgeAddresses& addresses) {
+  TRY(check_addresses(addresses));
   const std::string name = lock.bridge();
   const auto found = find_link(socket, name);
   if (!found && found.error().code != Code::not_found) return std::unexpected(found.error());
   if (found) {
-    TRY(adopt(socket, *found, address));
-    return Bridge(std::move(lock), *found, address, true);
+    TRY(adopt(socket, *found, addresses.ipv4));
+    if (addresses.ipv6) TRY(adopt_ipv6(socket, journal, *found, *addresses.ipv6));
+    return Bridge(std::move(lock), *found, addresses, true);
   }
-  auto created = create(socket, journal, name, address);
+  auto created = create(socket, journal, name, addresses);
   if (!created) {
     // Half of it may be there.
     static_cast<void>(undo_all(socket, journal));
     return std::unexpected(created.error());
   }
-  return Bridge(std::move(lock), *created, address, false);
+  return Bridge(std::move(lock), *created, addresses, false);
 }
 
 Result<> Bridge::tear_down(NetlinkSocket& socket, Journal& journal) {
-  if (adopted_) return {};
+  if (adopted_) {
+    if (!addresses_.ipv6) return {};
+    // One that it had before is not in the journal, and stays.
+    const Made made = address_of(link_, *addresses_.ipv6);
+    const bool ours = std::ranges::find(journal.entries(), made) != journal.entries().end();
+    return ours ? undo(socket, journal, made) : Result<>();
+  }
   return undo(socket, journal, {Made::Kind::link, link_.name, "", link_.mac.text()});
 }
 

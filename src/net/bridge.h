@@ -1,5 +1,6 @@
 #pragma once
 
+#include <optional>
 #include <string>
 
 #include "base/error.h"
@@ -10,6 +11,13 @@
 #include "net/netlink.h"
 
 namespace lambdo::net {
+
+/// Neither special nor reserved: 2000::/3 or fc00::/7 (RFC 4291, 4193).
+bool is_global_or_unique_local(const Ipv6Address& address);
+/// Whether guests can have addresses of this network, and the bridge this one: a global or unique local
+/// unicast address (RFC 4291, 4193), a prefix length of 1 to 96, as an IPv4 address has to have its place
+/// behind it. Code::invalid_argument says what to write.
+Result<> check_bridge_ipv6(const Ipv6Subnet& address);
 
 /// The right to a bridge: one server at a time has it, whatever its state directory. It belongs to the
 /// network namespace, as bridges do, and ends with the process, however that ends.
@@ -27,29 +35,36 @@ class BridgeLock {
   Fd socket_;
 };
 
+struct BridgeAddresses {
+  Ipv4Subnet ipv4;
+  std::optional<Ipv6Subnet> ipv6;
+};
+
 /// The bridge that guests are connected to. Blocking code.
 class Bridge {
  public:
-  /// Makes the bridge of the lock with this address, up and without IPv6. One that is there already and has
-  /// the address is adopted: it is used as it is, set up, and stays afterwards. Errors (unavailable) say what
-  /// is in the way and what to do: something else of this name, a bridge with another address, or another
-  /// interface with a part of this network.
-  static Result<Bridge> set_up(NetlinkSocket& socket, Journal& journal, BridgeLock lock, Ipv4Subnet address);
+  /// Makes the bridge of the lock with these addresses, up, and without IPv6 where it has no address of that.
+  /// One that is there already and has the IPv4 address is adopted: it is used as it is, set up, gets the
+  /// IPv6 address if it has not, and stays afterwards. Errors (unavailable) say what is in the way and what
+  /// to do: something else of this name, a bridge with another address, or another interface with a part of
+  /// these networks.
+  static Result<Bridge> set_up(NetlinkSocket& socket, Journal& journal, BridgeLock lock,
+                               const BridgeAddresses& addresses);
 
-  /// Removes it, unless it was adopted.
+  /// Removes it, or from an adopted one the address that it got.
   Result<> tear_down(NetlinkSocket& socket, Journal& journal);
 
   [[nodiscard]] const Link& link() const { return link_; }
-  [[nodiscard]] Ipv4Subnet address() const { return address_; }
+  [[nodiscard]] Ipv4Subnet address() const { return addresses_.ipv4; }
   [[nodiscard]] bool adopted() const { return adopted_; }
 
  private:
-  Bridge(BridgeLock lock, Link link, Ipv4Subnet address, bool adopted)
-      : lock_(std::move(lock)), link_(std::move(link)), address_(address), adopted_(adopted) {}
+  Bridge(BridgeLock lock, Link link, BridgeAddresses addresses, bool adopted)
+      : lock_(std::move(lock)), link_(std::move(link)), addresses_(addresses), adopted_(adopted) {}
 
   BridgeLock lock_;
   Link link_;
-  Ipv4Subnet address_;
+  BridgeAddresses addresses_;
   bool adopted_;
 };
 

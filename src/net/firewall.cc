@@ -4,6 +4,7 @@
 #include <array>
 #include <charconv>
 #include <optional>
+#include <span>
 #include <string_view>
 #include <utility>
 
@@ -15,6 +16,10 @@ namespace {
 
 std::string identity_of(const std::string& port, const Lease& lease) {
   return "{ \"" + port + "\" . " + lease.mac.text() + " . " + lease.address.text() + " }\n";
+}
+
+std::string ipv6_identity_of(const std::string& port, const Lease& lease) {
+  return "{ \"" + port + "\" . " + lease.mac.text() + " . " + lease.ipv6->text() + " }\n";
 }
 
 std::string chain_name(uint64_t number) {
@@ -70,13 +75,29 @@ std::string Firewall::elements(const char* verb, const std::string& port, const 
   }
   commands += in_inet + "guests " + address;
   commands += in_inet + "refused " + address;
-  if (guest.online) commands += in_inet + "online " + address;
+  if (guest.lease.ipv6) {
+    const std::string ipv6_identity = ipv6_identity_of(port, guest.lease);
+    commands += in_bridge + "sent6 " + ipv6_identity + in_bridge + "received6 " + ipv6_identity;
+    const std::string ipv6 = "{ " + guest.lease.ipv6->text() + " }\n";
+    commands += in_inet + "guests6 " + ipv6 + in_inet + "refused6 " + ipv6;
+  }
+  if (guest.online) commands += online_elements(verb, guest.lease);
   return commands;
 }
 
-std::string Firewall::policy_element(const char* verb, const Known& guest, uint64_t number) const {
-  return std::string(verb) + " element inet " + table_name(settings_.bridge) + " policies { " +
-         guest.lease.address.text() + " : goto " + chain_name(number) + " }\n";
+std::string Firewall::online_elements(const char* verb, const Lease& lease) const {
+  const std::string in_inet = std::string(verb) + " element inet " + table_name(settings_.bridge);
+  std::string commands = in_inet + " online { " + lease.address.text() + " }\n";
+  if (lease.ipv6) commands += in_inet + " online6 { " + lease.ipv6->text() + " }\n";
+  return commands;
+}
+
+std::string Firewall::policy_elements(const char* verb, const Known& guest, uint64_t number) const {
+  const std::string in_inet = std::string(verb) + " element inet " + table_name(settings_.bridge);
+  const std::string verdict = " : goto " + chain_name(number) + " }\n";
+  std::string commands = in_inet + " policies { " + guest.lease.address.text() + verdict;
+  if (guest.lease.ipv6) commands += in_inet + " policies6 { " + guest.lease.ipv6->text() + verdict;
+  return commands;
 }
 
 uint64_t Firewall::chain_for(const std::string& rules, std::string& commands) const {
@@ -129,11 +150,12 @@ Result<> Firewall::add_guest(const Guest& guest) {
   }
   if (guests_.contains(guest.port))
     return fail(Code::internal, "port " + guest.port + " has a guest already");
-  const Known known{guest.lease, policy_rules(guest.policy), guest.policy.access != Policy::Access::none};
+  const Known known{guest.lease, policy_rules(guest.policy, settings_.ipv6),
+                    guest.policy.access != Policy::Access::none};
   std::string commands;
   const uint64_t number = chain_for(known.rules, commands);
   commands += elements("add", guest.port, known);
-  commands += policy_element("add", known, number);
+  commands += policy_elements("add", known, number);
   TRY(nftables_.run(commands, "rules for the guest at " + guest.port));
   use(known.rules, number);
   guests_.emplace(guest.port, known);
@@ -145,7 +167,7 @@ Result<> Firewall::remove_guest(const std::string& port) {
   if (found == guests_.end()) return fail(Code::not_found, "port " + port + " has no guest");
   const Known& guest = found->second;
   const std::string commands =
-      policy_element("delete", guest, policies_[guest.rules].number) + elements("delete", port, guest);
+      policy_elements("delete", guest, policies_[guest.rules].number) + elements("delete", port, guest);
   TRY(nftables_.run(commands, "remove the rules for the guest at " + port));
   stop_using(guest.rules);
   guests_.erase(found);
@@ -159,15 +181,12 @@ Result<> Firewall::set_policy(const std::string& port, const Policy& policy) {
   if (found == guests_.end()) return fail(Code::not_found, "port " + port + " has no guest");
   Known& guest = found->second;
   const bool online = policy.access != Policy::Access::none;
-  std::string rules = policy_rules(policy);
+  std::string rules = policy_rules(policy, settings_.ipv6);
   std::string commands;
   const uint64_t number = chain_for(rules, commands);
-  commands += policy_element("delete", guest, policies_[guest.rules].number);
-  commands += policy_element("add", guest, number);
-  if (online != guest.online) {
-    commands += std::string(online ? "add" : "delete") + " element inet " + table_name(settings_.bridge) +
-                " online { " + guest.lease.address.text() + " }\n";
-  }
+  commands += policy_elements("delete", guest, policies_[guest.rules].number);
+  commands += policy_elements("add", guest, number);
+  if (online != guest.online) commands += online_elements(online ? "add" : "delete", guest.lease);
   TRY(nftables_.run(commands, "rules for the guest at " + port));
   use(rules, number);
   stop_using(guest.rules);
@@ -186,18 +205,28 @@ Result<TrafficCounters> Firewall::counters(const std::string& port) {
   const std::string commands = in_bridge + " sent " + identity_of(port, lease) + in_bridge + " received " +
                                identity_of(port, lease) + in_bridge + " spoofed { \"" + port + "\" }\n" +
                                "get element inet " + table + " refused { " + lease.address.text() + " }\n";
+  std::string more;
+  if (lease.ipv6) {
+    const std::string identity = ipv6_identity_of(port, lease);
+    more = in_bridge + " sent6 " + identity + in_bridge + " received6 " + identity + "get element inet " +
+           table + " refused6 { " + lease.ipv6->text() + " }\n";
+  }
   const std::string what = "counters of the guest at " + port;
-  const std::string text = TRY(nftables_.run(commands, what));
+  const std::string text = TRY(nftables_.run(commands + more, what));
   std::string_view rest = text;
-  std::array<Counter, 4> values;
-  for (Counter& value : values) {
+  std::array<Counter, 7> values;
+  for (Counter& value : std::span(values).first(lease.ipv6 ? 7 : 4)) {
     const auto counter = next_counter(rest);
     if (!counter) return fail(Code::internal, what + ": nftables said something else: " + text);
     value = *counter;
   }
-  const auto& [sent, received, spoofed, refused] = values;
-  return TrafficCounters{sent.packets,   sent.bytes,      received.packets,
-                         received.bytes, spoofed.packets, refused.packets};
+  const auto& [sent, received, spoofed, refused, sent6, received6, refused6] = values;
+  return TrafficCounters{.sent_packets = sent.packets + sent6.packets,
+                         .sent_bytes = sent.bytes + sent6.bytes,
+                         .received_packets = received.packets + received6.packets,
+                         .received_bytes = received.bytes + received6.bytes,
+                         .spoofed_packets = spoofed.packets,
+                         .refused_packets = refused.packets + refused6.packets};
 }
 
 Result<> Firewall::remove() {

@@ -14,7 +14,7 @@ namespace lambdo::net {
 
 /// What has gone through a guest's port.
 struct TrafficCounters {
-  uint64_t sent_packets = 0;  ///< by the guest, IPv4, with its own addresses; refused ones too
+  uint64_t sent_packets = 0;  ///< by the guest, with its own addresses; refused ones too. No ARP
   uint64_t sent_bytes = 0;
   uint64_t received_packets = 0;
   uint64_t received_bytes = 0;
@@ -35,11 +35,11 @@ struct TrafficCounters {
 /// The rules for the guests of one bridge: three tables of our own, in nftables. Nobody else's rules are
 /// touched; what others drop remains dropped.
 ///
-/// A guest can send with its own addresses only (Ethernet, ARP and IPv4; no IPv6, no VLANs), to the host and
-/// through it, never to another guest. It reaches the agents' port of the host and what its policy says. The
-/// bridge's rules belong to interfaces by the prefix of their names, so a port is closed until its guest is
-/// added. A guest's coming and going changes elements of sets, and makes or removes a chain at most, in one
-/// transaction.
+/// A guest can send with its own addresses only (Ethernet, ARP, IPv4, and IPv6 where it has that; no
+/// neighbour discovery, no VLANs), to the host and through it, never to another guest. It reaches the agents'
+/// port of the host and what its policy says. The bridge's rules belong to interfaces by the prefix of their
+/// names, so a port is closed until its guest is added. A guest's coming and going changes elements of sets,
+/// and makes or removes a chain at most, in one transaction.
 ///
 /// Blocking code (net/nftables.h), for one thread at a time. The tables outlive this object and the process:
 /// a guest whose host's program died is not free of them. `remove` takes them away, and so does the journal's
@@ -85,7 +85,9 @@ class Firewall {
       : settings_(std::move(settings)), nftables_(std::move(nftables)) {}
 
   [[nodiscard]] std::string elements(const char* verb, const std::string& port, const Known& guest) const;
-  [[nodiscard]] std::string policy_element(const char* verb, const Known& guest, uint64_t number) const;
+  /// Adds or removes what makes the guest one with more access than none.
+  [[nodiscard]] std::string online_elements(const char* verb, const Lease& lease) const;
+  [[nodiscard]] std::string policy_elements(const char* verb, const Known& guest, uint64_t number) const;
   /// Adds the commands that make the policy's chain, if there is none yet.
   uint64_t chain_for(const std::string& rules, std::string& commands) const;
   void use(const std::string& rules, uint64_t number);

@@ -12,6 +12,7 @@
 #include "base/sockets.h"
 #include "base/syscalls.h"
 #include "net/ip.h"
+#include "net/ipv6.h"
 
 namespace lambdo::net {
 
@@ -42,16 +43,28 @@ Result<MacAddress> random_mac() {
   return mac;
 }
 
+/// For interfaces that are made from now on. A kernel without IPv6 has nothing to switch off.
+Result<> set_ipv6(bool wanted) {
+  const std::string folder = "/proc/sys/net/ipv6/conf/default/";
+  const auto written = sys::write_file(folder + "disable_ipv6", wanted ? "0" : "1");
+  if (!wanted && !written && written.error().os_errno == ENOENT) return {};
+  if (!wanted || !written) return written;
+  // Mode 1 is IN6_ADDR_GEN_MODE_NONE.
+  for (const auto& [name, value] :
+       {std::pair("addr_gen_mode", "1"), {"accept_ra", "0"}, {"accept_dad", "0"}}) {
+    TRY(sys::write_file(folder + name, value));
+  }
+  return {};
+}
+
 }  // namespace
 
-Result<GuestNamespace> GuestNamespace::create() {
+Result<GuestNamespace> GuestNamespace::create(bool ipv6) {
   const Fd home = TRY(sys::open(kOwnNamespace, O_RDONLY));
   const Return back(home);
   if (::unshare(CLONE_NEWNET) < 0) return fail_errno("new network namespace for a guest");
   TRY(sys::raise_loopback());
-  // For interfaces that are made from now on. A kernel without IPv6 has nothing to switch off.
-  const auto written = sys::write_file("/proc/sys/net/ipv6/conf/default/disable_ipv6", "1");
-  if (!written && written.error().os_errno != ENOENT) return std::unexpected(written.error());
+  TRY(set_ipv6(ipv6));
   Fd handle = TRY(sys::open(kOwnNamespace, O_RDONLY));
   return GuestNamespace(std::move(handle), TRY(NetlinkSocket::open()));
 }
@@ -74,7 +87,11 @@ Result<> GuestNamespace::set_address(const GuestAddress& address) {
   TRY(set_mac(socket_, link, address.lease.mac));
   TRY(add_address(socket_, link, {address.lease.address, address.prefix_len}));
   TRY(set_neighbour(socket_, link, address.gateway, address.gateway_mac));
-  return add_route(socket_, {{{0}, 0}, address.gateway, link.index});
+  TRY(add_route(socket_, {{{0}, 0}, address.gateway, link.index}));
+  if (!address.ipv6) return {};
+  TRY(add_address(socket_, link, address.ipv6->address));
+  TRY(set_neighbour(socket_, link, address.ipv6->gateway, address.ipv6->gateway_mac));
+  return add_default_route(socket_, link, address.ipv6->gateway);
 }
 
 }  // namespace lambdo::net

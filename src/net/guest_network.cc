@@ -42,7 +42,7 @@ Result<helper::Process> GuestNetwork::start_process(const HostNetworkSettings& s
 }
 
 GuestNetwork::GuestNetwork(reactor::Reactor& reactor, helper::Process process,
-                           std::vector<Ipv4Address> resolvers)
+                           std::vector<IpAddress> resolvers)
     : reactor_(reactor),
       resolvers_(std::move(resolvers)),
       lost_(reactor),

@@ -27,7 +27,7 @@ class GuestNetwork final : private reactor::HelperChannel::Observer {
   static Result<helper::Process> start_process(const HostNetworkSettings& settings);
 
   /// `process` was started with these resolvers.
-  GuestNetwork(reactor::Reactor& reactor, helper::Process process, std::vector<Ipv4Address> resolvers);
+  GuestNetwork(reactor::Reactor& reactor, helper::Process process, std::vector<IpAddress> resolvers);
   /// `stop` must have returned.
   ~GuestNetwork() override = default;
   GuestNetwork(const GuestNetwork&) = delete;
@@ -35,7 +35,7 @@ class GuestNetwork final : private reactor::HelperChannel::Observer {
 
   [[nodiscard]] bool alive() const { return channel_.alive(); }
   [[nodiscard]] pid_t helper_pid() const { return channel_.pid(); }
-  [[nodiscard]] const std::vector<Ipv4Address>& resolvers() const { return resolvers_; }
+  [[nodiscard]] const std::vector<IpAddress>& resolvers() const { return resolvers_; }
 
   /// Everything for one guest, for `detach` when the guest is gone. With the token cancelled it returns at
   /// once, and what was attached meanwhile is detached. Errors: resource_exhausted where no address is free.
@@ -58,7 +58,7 @@ class GuestNetwork final : private reactor::HelperChannel::Observer {
   std::string next_identity();
 
   reactor::Reactor& reactor_;
-  std::vector<Ipv4Address> resolvers_;
+  std::vector<IpAddress> resolvers_;
   uint64_t identity_prefix_ = 0;
   uint64_t identities_ = 0;
   reactor::Event lost_;

@@ -16,6 +16,8 @@ namespace {
 // protocol, first and last port in one. Their networks come first among the texts behind the subject.
 constexpr size_t kPolicyNumbers = 3;
 constexpr size_t kAddressNumbers = 5;
+// With IPv6: the port, the guest's address and the gateway's in texts, the gateway's Ethernet address last.
+constexpr size_t kIpv6Texts = 3;
 constexpr size_t kCounterNumbers = 6;
 constexpr uint64_t kLastAccess = static_cast<uint64_t>(Policy::Access::full);
 constexpr uint64_t kLastProtocol = static_cast<uint64_t>(Policy::Protocol::udp);
@@ -29,7 +31,7 @@ uint64_t service_of(const Policy::Destination& destination) {
 Result<Policy::Destination> destination_of(const std::string& to, uint64_t service) {
   const uint64_t protocol = service >> (2 * kPortBits);
   if (protocol > kLastProtocol) return malformed("protocol");
-  return Policy::Destination{.to = TRY(Ipv4Subnet::parse(to)),
+  return Policy::Destination{.to = TRY(IpSubnet::parse(to)),
                              .protocol = static_cast<Policy::Protocol>(protocol),
                              .first_port = static_cast<uint16_t>(service >> kPortBits),
                              .last_port = static_cast<uint16_t>(service)};
@@ -54,7 +56,7 @@ helper::Protocol helper_protocol() {
   constexpr auto kMostTexts = static_cast<uint16_t>(1 + Policy::kMaxDestinations + Policy::kMaxDenied);
   // In the order of HelperKind.
   static constexpr std::array<helper::Shape, 7> kShapes = {{
-      {0, kCounterNumbers, 0, 1},                     // success
+      {0, kCounterNumbers, 0, kIpv6Texts},            // success
       helper::kFailureShape,                          // failure
       {kPolicyNumbers, kMostNumbers, 1, kMostTexts},  // attach
       {0, 0, 1, 1},                                   // detach
@@ -74,7 +76,7 @@ Message encode_policy_request(uint8_t kind, std::string subject, const Policy& p
     message.numbers.push_back(service_of(allowed));
     message.texts.push_back(allowed.to.text());
   }
-  for (const Ipv4Subnet& denied : policy.denied) message.texts.push_back(denied.text());
+  for (const IpSubnet& denied : policy.denied) message.texts.push_back(denied.text());
   return message;
 }
 
@@ -92,30 +94,44 @@ Result<Policy> decode_policy(const Message& request) {
     policy.allowed.push_back(TRY(destination_of(texts[1 + i], numbers[kPolicyNumbers + i])));
   }
   for (size_t i = 1 + allowed; i < texts.size(); ++i) {
-    policy.denied.push_back(TRY(Ipv4Subnet::parse(texts[i])));
+    policy.denied.push_back(TRY(IpSubnet::parse(texts[i])));
   }
   TRY(check_policy(policy));
   return policy;
 }
 
 Message encode_guest(const AttachedGuest& guest) {
-  return {.kind = HelperKind::success,
-          .numbers = {guest.lease.address.value, number_of(guest.lease.mac), guest.gateway.value,
-                      guest.prefix_len, guest.mtu},
-          .texts = {guest.port}};
+  Message message{.kind = HelperKind::success,
+                  .numbers = {guest.lease.address.value, number_of(guest.lease.mac), guest.gateway.value,
+                              guest.prefix_len, guest.mtu},
+                  .texts = {guest.port}};
+  if (guest.ipv6) {
+    message.texts.push_back(guest.ipv6->address.text());
+    message.texts.push_back(guest.ipv6->gateway.text());
+    message.numbers.push_back(number_of(guest.ipv6->gateway_mac));
+  }
+  return message;
 }
 
 Result<AttachedGuest> decode_guest(const Message& answer) {
   constexpr uint64_t kMaxPrefix = 32;
-  if (answer.numbers.size() != kAddressNumbers || answer.texts.size() != 1) return malformed("a guest");
+  const bool ipv6 = answer.texts.size() == kIpv6Texts;
+  if (answer.numbers.size() != kAddressNumbers + (ipv6 ? 1 : 0) || (!ipv6 && answer.texts.size() != 1)) {
+    return malformed("a guest");
+  }
   TRY(check_link_name(answer.texts[0]));
   if (answer.numbers[3] > kMaxPrefix) return malformed("prefix length");
   AttachedGuest guest;
   guest.port = answer.texts[0];
-  guest.lease = {{static_cast<uint32_t>(answer.numbers[0])}, mac_of_number(answer.numbers[1])};
+  guest.lease = {{static_cast<uint32_t>(answer.numbers[0])}, mac_of_number(answer.numbers[1]), std::nullopt};
   guest.gateway = {static_cast<uint32_t>(answer.numbers[2])};
   guest.prefix_len = static_cast<uint8_t>(answer.numbers[3]);
   guest.mtu = static_cast<uint32_t>(answer.numbers[4]);
+  if (!ipv6) return guest;
+  guest.ipv6 = GuestIpv6{.address = TRY(Ipv6Subnet::parse(answer.texts[1])),
+                         .gateway = TRY(Ipv6Address::parse(answer.texts[2])),
+                         .gateway_mac = mac_of_number(answer.numbers[5])};
+  guest.lease.ipv6 = guest.ipv6->address.address;
   return guest;
 }
 
@@ -126,7 +142,7 @@ Message encode_counters(const TrafficCounters& counters) {
 }
 
 Result<TrafficCounters> decode_counters(const Message& answer) {
-  if (answer.numbers.size() != kCounterNumbers) return malformed("counters");
+  if (answer.numbers.size() != kCounterNumbers || !answer.texts.empty()) return malformed("counters");
   const std::vector<uint64_t>& numbers = answer.numbers;
   return TrafficCounters{numbers[0], numbers[1], numbers[2], numbers[3], numbers[4], numbers[5]};
 }

@@ -4,6 +4,7 @@
 
 #include "base/syscalls.h"
 #include "net/ip.h"
+#include "net/ipv6.h"
 
 namespace lambdo::net {
 
@@ -12,12 +13,17 @@ namespace {
 Result<> check_forwarding(const HostNetworkSettings& settings) {
   if (!settings.egress) return {};
   const std::string forward = TRY(sys::read_file("/proc/sys/net/ipv4/ip_forward"));
-  if (forward.starts_with('1')) return {};
   // Not switched on here: it makes a router of the machine for everybody, and whether it may be one is its
   // operator's to say.
-  return fail(Code::unavailable,
-              "guests that may connect to elsewhere need the host to forward packets: sysctl -w "
-              "net.ipv4.ip_forward=1");
+  const std::string remedy =
+      "guests that may connect to elsewhere need the host to forward packets: sysctl -w ";
+  if (!forward.starts_with('1')) return fail(Code::unavailable, remedy + "net.ipv4.ip_forward=1");
+  if (!settings.ipv6) return {};
+  const auto ipv6 = sys::read_file("/proc/sys/net/ipv6/conf/all/forwarding");
+  if (!ipv6)
+    return fail(Code::unavailable, "guests with IPv6: this kernel has none: " + ipv6.error().message);
+  if (!ipv6->starts_with('1')) return fail(Code::unavailable, remedy + "net.ipv6.conf.all.forwarding=1");
+  return {};
 }
 
 Made rules_of(const std::string& bridge) {
@@ -28,6 +34,7 @@ FirewallSettings firewall_settings(const HostNetworkSettings& settings, bool ado
   return {.bridge = settings.bridge,
           .port_prefix = port_prefix(settings.bridge),
           .gateway = settings.address.address,
+          .ipv6 = settings.ipv6.has_value(),
           .guests_only = !adopted,
           .agent_port = settings.agent_port,
           .resolvers = settings.resolvers,
@@ -44,8 +51,9 @@ HostNetwork::HostNetwork(HostNetworkSettings settings, NetlinkSocket socket, Jou
       journal_(std::move(journal)),
       bridge_(std::move(bridge)),
       firewall_(std::move(firewall)),
-      addresses_(settings_.address, bridge_.link().mac, settings_.quarantine_ns),
-      ports_(bridge_.link(), port_prefix(settings_.bridge), settings_.kind, settings_.ports_ready) {}
+      addresses_(settings_.address, bridge_.link().mac, settings_.quarantine_ns, settings_.ipv6),
+      ports_(bridge_.link(), port_prefix(settings_.bridge), settings_.kind, settings_.ports_ready,
+             settings_.ipv6.has_value()) {}
 
 Result<HostNetwork> HostNetwork::open(HostNetworkSettings settings) {
   TRY(check_forwarding(settings));
@@ -56,7 +64,7 @@ Result<HostNetwork> HostNetwork::open(HostNetworkSettings settings) {
   TRY(undo_all(socket, journal));
   // Written down before the bridge, so that they are undone after it: no guest is ever without rules.
   TRY(journal.record(rules_of(settings.bridge)));
-  auto bridge = Bridge::set_up(socket, journal, std::move(lock), settings.address);
+  auto bridge = Bridge::set_up(socket, journal, std::move(lock), {settings.address, settings.ipv6});
   Result<Firewall> firewall = bridge ? Firewall::install(firewall_settings(settings, bridge->adopted()))
                                      : std::unexpected(bridge.error());
   if (!firewall) {
@@ -78,8 +86,20 @@ Result<> HostNetwork::check_allowed(const Policy& policy) const {
   return fail(Code::permission_denied, "guests may not connect to elsewhere on this server");
 }
 
-Made HostNetwork::neighbour_of(const Lease& lease) const {
-  return {Made::Kind::neighbour, settings_.bridge, lease.address.text(), lease.mac.text()};
+std::optional<GuestIpv6> HostNetwork::ipv6_of(const Lease& lease) const {
+  if (!lease.ipv6) return std::nullopt;
+  return GuestIpv6{.address = {*lease.ipv6, settings_.ipv6->prefix_len},
+                   .gateway = settings_.ipv6->address,
+                   .gateway_mac = bridge_.link().mac};
+}
+
+std::vector<Made> HostNetwork::neighbours_of(const Lease& lease) const {
+  std::vector<Made> made = {
+      {Made::Kind::neighbour, settings_.bridge, lease.address.text(), lease.mac.text()}};
+  if (lease.ipv6) {
+    made.push_back({Made::Kind::neighbour, settings_.bridge, lease.ipv6->text(), lease.mac.text()});
+  }
+  return made;
 }
 
 Result<bool> HostNetwork::refill_one() {
@@ -90,18 +110,26 @@ Result<bool> HostNetwork::refill_one() {
 
 Result<> HostNetwork::connect(Port& port, const Lease& lease, const Policy& policy) {
   if (port.inside) {
-    TRY(port.inside->set_address(
-        {lease, settings_.address.prefix_len, settings_.address.address, bridge_.link().mac}));
+    TRY(port.inside->set_address({lease, settings_.address.prefix_len, settings_.address.address,
+                                  bridge_.link().mac, ipv6_of(lease)}));
   }
   TRY(add_forwarding_entry(socket_, port.link, lease.mac));
   // A bridge of ours takes its neighbours with it when it goes.
-  if (bridge_.adopted()) TRY(journal_.record(neighbour_of(lease)));
+  for (const Made& neighbour : neighbours_of(lease)) {
+    if (bridge_.adopted()) TRY(journal_.record(neighbour));
+  }
   TRY(set_neighbour(socket_, bridge_.link(), lease.address, lease.mac));
+  if (lease.ipv6) TRY(set_neighbour(socket_, bridge_.link(), *lease.ipv6, lease.mac));
   return firewall_.add_guest({port.link.name, lease, policy});
 }
 
 Result<> HostNetwork::disconnect(const Lease& lease) {
-  return undo(socket_, journal_, neighbour_of(lease));
+  Result<> first;
+  for (const Made& neighbour : neighbours_of(lease)) {
+    Result<> undone = undo(socket_, journal_, neighbour);
+    if (!undone && first) first = std::move(undone);
+  }
+  return first;
 }
 
 Result<AttachedGuest> HostNetwork::attach(std::string_view identity, const Policy& policy, long long now_ns) {
@@ -121,6 +149,7 @@ Result<AttachedGuest> HostNetwork::attach(std::string_view identity, const Polic
                        .gateway = settings_.address.address,
                        .prefix_len = settings_.address.prefix_len,
                        .mtu = bridge_.link().mtu,
+                       .ipv6 = ipv6_of(lease),
                        .resolvers = settings_.resolvers};
 }
 
@@ -144,7 +173,8 @@ Result<> HostNetwork::close() {
   for (const auto& [port, lease] : guests_) static_cast<void>(disconnect(lease));
   guests_.clear();
   // Ports before rules, so that no guest is ever without.
-  ports_ = PortPool(bridge_.link(), port_prefix(settings_.bridge), settings_.kind, settings_.ports_ready);
+  ports_ = PortPool(bridge_.link(), port_prefix(settings_.bridge), settings_.kind, settings_.ports_ready,
+                    settings_.ipv6.has_value());
   TRY(bridge_.tear_down(socket_, journal_));
   return undo(socket_, journal_, rules_of(settings_.bridge));
 }

@@ -12,6 +12,7 @@
 #include "net/address_pool.h"
 #include "net/bridge.h"
 #include "net/firewall.h"
+#include "net/guest_namespace.h"
 #include "net/journal.h"
 #include "net/netlink.h"
 #include "net/policy.h"
@@ -23,9 +24,10 @@ struct HostNetworkSettings {
   std::string state_dir;  ///< the journal is in its folder "network"
   std::string bridge = "lambdo0";
   Ipv4Subnet address;                  ///< the bridge's
+  std::optional<Ipv6Subnet> ipv6;      ///< the bridge's too, where guests have IPv6
   std::optional<uint16_t> agent_port;  ///< what guests reach at the bridge's address, by TCP
-  std::vector<Ipv4Address> resolvers;
-  std::vector<Ipv4Subnet> denied;  ///< for all guests, whatever their policies say
+  std::vector<IpAddress> resolvers;
+  std::vector<IpSubnet> denied;  ///< for all guests, whatever their policies say
   GuestLimits limits;
   PortKind kind = PortKind::tap;             ///< of all guests
   size_t ports_ready = 8;                    ///< made ahead
@@ -44,7 +46,8 @@ struct AttachedGuest {
   Ipv4Address gateway;
   uint8_t prefix_len = 0;
   uint32_t mtu = 0;
-  std::vector<Ipv4Address> resolvers;  ///< that it may ask
+  std::optional<GuestIpv6> ipv6;
+  std::vector<IpAddress> resolvers;  ///< that it may ask
 };
 
 /// The host's side of guests with a network: a bridge, rules, addresses and ports, and the journal that keeps
@@ -83,7 +86,9 @@ class HostNetwork {
 
   Result<> connect(Port& port, const Lease& lease, const Policy& policy);
   Result<> disconnect(const Lease& lease);
-  [[nodiscard]] Made neighbour_of(const Lease& lease) const;
+  [[nodiscard]] std::optional<GuestIpv6> ipv6_of(const Lease& lease) const;
+  /// Of each family that the guest has.
+  [[nodiscard]] std::vector<Made> neighbours_of(const Lease& lease) const;
   [[nodiscard]] Result<> check_allowed(const Policy& policy) const;
 
   HostNetworkSettings settings_;

@@ -16,7 +16,7 @@ struct Made {
     link,       ///< name, Ethernet address
     address,    ///< interface's name, address with prefix length
     route,      ///< interface's name, network with prefix length
-    neighbour,  ///< interface's name, IPv4 address, Ethernet address
+    neighbour,  ///< interface's name, IPv4 or IPv6 address, Ethernet address
     rules,      ///< the bridge's name
   };
   Kind kind;

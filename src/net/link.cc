@@ -12,6 +12,7 @@
 #include <chrono>
 #include <cstring>
 #include <thread>
+#include <utility>
 
 #include "base/syscalls.h"
 #include "net/attributes.h"
@@ -232,19 +233,34 @@ Result<> set_alias(NetlinkSocket& socket, const Link& link, std::string_view ali
   return socket.request(message, "set the alias of interface " + link.name);
 }
 
-Result<> disable_ipv6(NetlinkSocket& socket, const Link& link) {
-  // By netlink first, which works in containers too, where /proc/sys cannot be written to: no address of its
-  // own. Rules drop the rest there.
+/// No address made of the Ethernet address. By netlink, which works in containers too, where /proc/sys cannot
+/// be written to.
+static Result<> generate_no_address(NetlinkSocket& socket, const Link& link, const std::string& what) {
   NetlinkMessage message = change(link);
   nlattr* families = message.begin(IFLA_AF_SPEC);
   nlattr* ipv6 = message.begin(AF_INET6);
   message.put_u8(IFLA_INET6_ADDR_GEN_MODE, IN6_ADDR_GEN_MODE_NONE);
   message.end(ipv6);
   message.end(families);
-  const auto set = socket.request(message, "switch off IPv6 on interface " + link.name);
+  return socket.request(message, what + " IPv6 on interface " + link.name);
+}
+
+Result<> disable_ipv6(NetlinkSocket& socket, const Link& link) {
+  // No address of its own first; rules drop the rest where the file cannot be written.
+  const auto set = generate_no_address(socket, link, "switch off");
   const auto written = sys::write_file("/proc/sys/net/ipv6/conf/" + link.name + "/disable_ipv6", "1");
   if (written || written.error().os_errno == ENOENT) return {};
   return set;
+}
+
+Result<> enable_static_ipv6(NetlinkSocket& socket, const Link& link) {
+  TRY(generate_no_address(socket, link, "static"));
+  // As far as they can be written: rules drop advertisements, and an address that the kernel refuses is an
+  // error of its own.
+  for (const auto& [name, value] : {std::pair("disable_ipv6", "0"), {"accept_ra", "0"}, {"autoconf", "0"}}) {
+    static_cast<void>(sys::write_file("/proc/sys/net/ipv6/conf/" + link.name + "/" + name, value));
+  }
+  return {};
 }
 
 }  // namespace lambdo::net

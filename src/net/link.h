@@ -75,5 +75,8 @@ Result<> set_alias(NetlinkSocket& socket, const Link& link, std::string_view ali
 /// No IPv6 on this interface: neither an address made by the kernel nor any traffic. A kernel without IPv6
 /// has nothing to switch off.
 Result<> disable_ipv6(NetlinkSocket& socket, const Link& link);
+/// IPv6 with the addresses that somebody gives it and no other: none made by the kernel, none advertised by
+/// routers. Before it is up. An error where the kernel has no IPv6.
+Result<> enable_static_ipv6(NetlinkSocket& socket, const Link& link);
 
 }  // namespace lambdo::net

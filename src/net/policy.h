@@ -19,7 +19,7 @@ struct Policy {
   enum class Protocol { any, tcp, udp };
 
   struct Destination {
-    Ipv4Subnet to;
+    IpSubnet to;
     Protocol protocol = Protocol::any;  ///< any: all ports, and ICMP and the rest
     uint16_t first_port = 0;            ///< of tcp and udp
     uint16_t last_port = 65535;
@@ -34,7 +34,7 @@ struct Policy {
   Access access = Access::none;
   bool public_only = false;  ///< egress: no address that is somebody's own (RFC 6890), whatever is allowed
   std::vector<Destination> allowed;
-  std::vector<Ipv4Subnet> denied;
+  std::vector<IpSubnet> denied;
 
   bool operator==(const Policy&) const = default;
 };
@@ -42,8 +42,12 @@ struct Policy {
 /// Code::invalid_argument names what is wrong: too many, ports in the wrong order, ports without a protocol.
 Result<> check_policy(const Policy& policy);
 
+/// "ip daddr 10.0.0.0/8", "ip6 daddr fc00::/7": the start of a rule about packets to a network.
+std::string daddr_rule(const IpSubnet& to);
+
 /// A checked policy as nft rules, one a line, ending in a verdict: to chains `permit` and `refuse`. Equal for
-/// policies that mean the same in the same order.
-std::string policy_rules(const Policy& policy);
+/// policies that mean the same in the same order. Without `ipv6` it says nothing of IPv6, which guests do not
+/// have then.
+std::string policy_rules(const Policy& policy, bool ipv6 = false);
 
 }  // namespace lambdo::net

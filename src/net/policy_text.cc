@@ -29,10 +29,10 @@ std::string_view access_name(Policy::Access access) {
   return kAccessNames[static_cast<size_t>(access)];
 }
 
-Result<Ipv4Subnet> parse_network(std::string_view text) {
-  auto network = Ipv4Subnet::parse(text);
+Result<IpSubnet> parse_network(std::string_view text) {
+  auto network = IpSubnet::parse(text);
   if (network) return network;
-  return wrong(text, "is not an IPv4 network; write one such as 198.51.100.0/24, or one address");
+  return wrong(text, "is not a network; write one such as 198.51.100.0/24 or 2001:db8::/32, or one address");
 }
 
 Result<Policy::Protocol> parse_protocol(std::string_view text) {
@@ -74,7 +74,8 @@ Policy policy_of(const PolicyChoice& choice) {
                 .denied = choice.denied};
   if (choice.access == Policy::Access::egress && !choice.allowed) {
     policy.public_only = true;
-    policy.allowed.push_back({.to = {{}, 0}});
+    policy.allowed.push_back({.to = Ipv4Subnet{{}, 0}});
+    policy.allowed.push_back({.to = Ipv6Subnet{{}, 0}});
   }
   return policy;
 }

@@ -18,7 +18,7 @@ namespace lambdo::net {
 struct PolicyChoice {
   Policy::Access access = Policy::Access::none;
   std::optional<std::vector<Policy::Destination>> allowed;  ///< none: everything that is public
-  std::vector<Ipv4Subnet> denied;
+  std::vector<IpSubnet> denied;
 
   bool operator==(const PolicyChoice&) const = default;
 };
@@ -26,8 +26,8 @@ struct PolicyChoice {
 /// none, egress or full.
 Result<Policy::Access> parse_access(std::string_view text);
 std::string_view access_name(Policy::Access access);
-/// 198.51.100.0/24, or one address.
-Result<Ipv4Subnet> parse_network(std::string_view text);
+/// 198.51.100.0/24, 2001:db8::/32, or one address.
+Result<IpSubnet> parse_network(std::string_view text);
 /// tcp, udp or any.
 Result<Policy::Protocol> parse_protocol(std::string_view text);
 /// "443" or "80-443".

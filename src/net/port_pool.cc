@@ -30,8 +30,12 @@ std::string port_prefix(const std::string& bridge) {
   return prefix + "t";
 }
 
-PortPool::PortPool(Link bridge, std::string prefix, PortKind kind, size_t size)
-    : bridge_(std::move(bridge)), prefix_(std::move(prefix)), kind_(kind), size_(std::max<size_t>(size, 1)) {}
+PortPool::PortPool(Link bridge, std::string prefix, PortKind kind, size_t size, bool ipv6)
+    : bridge_(std::move(bridge)),
+      prefix_(std::move(prefix)),
+      kind_(kind),
+      size_(std::max<size_t>(size, 1)),
+      ipv6_(ipv6) {}
 
 Result<Port> PortPool::make_named(NetlinkSocket& socket, const std::string& name) const {
   Port port;
@@ -40,7 +44,7 @@ Result<Port> PortPool::make_named(NetlinkSocket& socket, const std::string& name
     port.link = TRY(find_link(socket, name));
     return port;
   }
-  port.inside = TRY(GuestNamespace::create());
+  port.inside = TRY(GuestNamespace::create(ipv6_));
   port.link = TRY(port.inside->add_interface(socket, name, bridge_.mtu));
   port.end = port.inside->take_handle();
   return port;

@@ -36,7 +36,8 @@ class PortPool {
  public:
   /// Of at least one port: a bridge without any has no carrier, and takes up to a second to notice its first.
   /// `bridge` is one with rules for ports of this prefix.
-  PortPool(Link bridge, std::string prefix, PortKind kind, size_t size);
+  /// The other ends of veths have IPv6 where `ipv6` says so.
+  PortPool(Link bridge, std::string prefix, PortKind kind, size_t size, bool ipv6 = false);
 
   /// Makes those that are missing. To be called at the start.
   Result<> fill(NetlinkSocket& socket);
@@ -56,6 +57,7 @@ class PortPool {
   std::string prefix_;
   PortKind kind_;
   size_t size_;
+  bool ipv6_;
   uint32_t next_number_ = 0;
   std::deque<Port> ready_;
 };

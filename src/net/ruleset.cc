@@ -8,10 +8,15 @@
 #include <utility>
 
 #include "base/check.h"
+#include "net/policy.h"
 
 namespace lambdo::net {
 
 namespace {
+
+// Lines with $6 in front are there for guests with IPv6 only. None of these has to discover a neighbour or to
+// be told of a router: what links and routers say to each other (RFC 4443, 4861, 2710, 3810, 3971, 4286)
+// never passes a port, in either direction.
 
 // Ethernet. A guest's frame is its own (port, Ethernet and IPv4 address), is IPv4 or ARP, and is for the
 // host; a frame to a guest is for it alone. "ether type" and not "ip saddr" alone: the first sees a VLAN tag.
@@ -24,6 +29,8 @@ table bridge $TABLE {
   set identities { type ifname . ether_addr . ipv4_addr; }
   set sent { type ifname . ether_addr . ipv4_addr; counter; }
   set received { type ifname . ether_addr . ipv4_addr; counter; }
+  $6 set sent6 { type ifname . ether_addr . ipv6_addr; counter; }
+  $6 set received6 { type ifname . ether_addr . ipv6_addr; counter; }
   set spoofed { type ifname; counter; }
   $RATE_SETS
   chain prerouting {
@@ -43,6 +50,9 @@ table bridge $TABLE {
     $RATES_FROM_PORT
     ether type ip meta pkttype host udp sport 67 goto refuse
     ether type ip meta pkttype host iifname . ether saddr . ip saddr @sent accept
+    $6 ether type ip6 icmpv6 type { $LINK_TALK } goto refuse
+    $6 ether type ip6 udp sport 547 goto refuse
+    $6 ether type ip6 meta pkttype host iifname . ether saddr . ip6 saddr @sent6 accept
     ether type arp meta pkttype { host, broadcast } goto from_port_arp
     goto refuse
   }
@@ -60,6 +70,8 @@ table bridge $TABLE {
   chain to_port {
     $RATES_TO_PORT
     ether type ip oifname . ether daddr . ip daddr @received accept
+    $6 ether type ip6 icmpv6 type { $LINK_TALK } drop
+    $6 ether type ip6 oifname . ether daddr . ip6 daddr @received6 accept
     ether type arp oifname . ether daddr . arp daddr ip @identities accept
     drop
   }
@@ -93,40 +105,55 @@ table inet $TABLE {
   set refused { type ipv4_addr; counter; }
   set connections { type ipv4_addr; size 65535; flags dynamic; }
   map policies { type ipv4_addr : verdict; }
+  $6 set guests6 { type ipv6_addr; }
+  $6 set online6 { type ipv6_addr; }
+  $6 set refused6 { type ipv6_addr; counter; }
+  $6 set connections6 { type ipv6_addr; size 65535; flags dynamic; }
+  $6 map policies6 { type ipv6_addr : verdict; }
   chain input {
     type filter hook input priority filter - 10; policy accept;
     iifname "$PREFIX*" drop
     iifname "$BRIDGE" $FROM_GUESTS goto to_host
+    $6 iifname "$BRIDGE" ip6 saddr @guests6 goto to_host
   }
   chain forward {
     type filter hook forward priority filter - 10; policy accept;
     iifname "$PREFIX*" drop
     iifname "$BRIDGE" $FROM_GUESTS goto from_guest
+    $6 iifname "$BRIDGE" ip6 saddr @guests6 goto from_guest
     oifname "$BRIDGE" $TO_GUESTS goto to_guest
+    $6 oifname "$BRIDGE" ip6 daddr @guests6 goto to_guest
   }
   chain output {
     type filter hook output priority filter - 10; policy accept;
     oifname "$BRIDGE" ip daddr @guests ct direction original meta skuid != $SERVER_UID drop
+    $6 oifname "$BRIDGE" ip6 daddr @guests6 ct direction original meta skuid != $SERVER_UID drop
   }
   chain postrouting {
     type nat hook postrouting priority srcnat; policy accept;
     ip saddr @guests oifname != "$BRIDGE" masquerade
+    $6 ip6 saddr @guests6 oifname != "$BRIDGE" masquerade
   }
   chain to_host {
     ct direction reply ct state established,related accept
     $AGENT_RULE
     ip daddr { $RESOLVERS } ip saddr @online meta l4proto { tcp, udp } th dport 53 goto permit
+    $6 ip6 daddr { $V6_RESOLVERS } ip6 saddr @online6 meta l4proto { tcp, udp } th dport 53 goto permit
     goto refuse
   }
   chain from_guest {
     oifname "$BRIDGE" goto refuse
     ct state invalid goto refuse
     ct status dnat goto refuse
+    $6 icmpv6 type { $LINK_TALK } goto refuse
     ip daddr { $RESOLVERS } ip saddr @online meta l4proto { tcp, udp } th dport 53 goto permit
+    $6 ip6 daddr { $V6_RESOLVERS } ip6 saddr @online6 meta l4proto { tcp, udp } th dport 53 goto permit
     $DENIED
     meta l4proto { tcp, udp } th dport { 53, 853 } goto refuse
     ip daddr { 0.0.0.0/8, 127.0.0.0/8, 169.254.0.0/16, 224.0.0.0/3 } goto refuse
+    $6 ip6 daddr { $V6_SPECIAL } goto refuse
     ip saddr vmap @policies
+    $6 ip6 saddr vmap @policies6
     goto refuse
   }
   chain to_guest {
@@ -135,21 +162,40 @@ table inet $TABLE {
   }
   chain permit {
     ct state new add @connections { ip saddr ct count over $MAX_CONNECTIONS } goto refuse
+    $6 ct state new add @connections6 { ip6 saddr ct count over $MAX_CONNECTIONS } goto refuse
     accept
   }
   chain refuse {
     ip saddr @refused drop
+    $6 ip6 saddr @refused6 drop
     drop
   }
 }
 )";
 
+// ICMPv6 of multicast listeners, neighbours, routers, and what names and authenticates them.
+constexpr const char* kLinkTalk = "130-143, 148, 149, 151-153";
+// Unspecified, loopback and IPv4-compatible; IPv4-mapped; what carries IPv4 past the rules for it (NAT64,
+// RFC 6052 and 8215; Teredo; 6to4); link-local; multicast; a metadata service.
+constexpr const char* kV6Special =
+    "::/96, ::ffff:0:0/96, 64:ff9b::/96, 64:ff9b:1::/48, 2001::/32, 2002::/16, fe80::/10, ff00::/8, "
+    "fd00:ec2::254";
+
 constexpr const char* kFamilies[] = {"bridge ", "arp ", "inet "};
 
 using Values = std::initializer_list<std::pair<std::string_view, std::string>>;
 
-std::string fill_in(std::string_view pattern, Values values) {
+/// The pattern with its lines about IPv6, or without them.
+std::string with_ipv6(std::string_view pattern, bool ipv6) {
+  constexpr std::string_view kMark = "$6 ";
   std::string text(pattern);
+  for (size_t at = 0; (at = text.find(kMark, at)) != std::string::npos;) {
+    text.erase(at, ipv6 ? kMark.size() : text.find('\n', at) - at);
+  }
+  return text;
+}
+
+std::string fill_in(std::string text, Values values) {
   for (const auto& [name, value] : values) {
     for (size_t at = 0; (at = text.find(name, at)) != std::string::npos; at += value.size()) {
       text.replace(at, name.size(), value);
@@ -159,11 +205,13 @@ std::string fill_in(std::string_view pattern, Values values) {
   return text;
 }
 
-std::string resolver_list(const std::vector<Ipv4Address>& resolvers) {
-  // The unspecified address, which no packet is sent to, where there is none: a set needs an element.
-  if (resolvers.empty()) return "0.0.0.0";
+std::string resolver_list(const std::vector<IpAddress>& resolvers, bool ipv6) {
   std::string list;
-  for (const Ipv4Address& resolver : resolvers) list += (list.empty() ? "" : ", ") + resolver.text();
+  for (const IpAddress& resolver : resolvers) {
+    if (resolver.is_ipv6() == ipv6) list += (list.empty() ? "" : ", ") + resolver.text();
+  }
+  // The unspecified address, which no packet is sent to, where there is none: a set needs an element.
+  if (list.empty()) return ipv6 ? "::" : "0.0.0.0";
   return list;
 }
 
@@ -176,8 +224,8 @@ std::string agent_rule(const FirewallSettings& settings) {
 std::string denying_rules(const FirewallSettings& settings) {
   std::string rules;
   // One each: a set refuses networks that overlap.
-  for (const Ipv4Subnet& denied : settings.denied) {
-    rules += "ip daddr " + Ipv4Subnet{denied.network(), denied.prefix_len}.text() + " goto refuse\n";
+  for (const IpSubnet& denied : settings.denied) {
+    if (settings.ipv6 || !denied.is_ipv6()) rules += daddr_rule(denied) + " goto refuse\n";
   }
   return rules;
 }
@@ -241,23 +289,29 @@ std::string removal(const std::string& bridge) {
 std::string base_ruleset(const FirewallSettings& settings) {
   const std::string table = table_name(settings.bridge);
   return removal(settings.bridge) +
-         fill_in(kBridgeTable, {{"$TABLE", table},
-                                {"$PREFIX", settings.port_prefix},
-                                {"$GATEWAY", settings.gateway.text()},
-                                {"$RATE_SETS", rate_sets(settings.limits)},
-                                {"$RATES_FROM_PORT", rate_rules(settings.limits, "sent_", "iifname")},
-                                {"$RATES_TO_PORT", rate_rules(settings.limits, "received_", "oifname")}}) +
-         fill_in(kArpTable, {{"$TABLE", table}, {"$PREFIX", settings.port_prefix}}) +
-         fill_in(kInetTable, {{"$TABLE", table},
-                              {"$PREFIX", settings.port_prefix},
-                              {"$BRIDGE", settings.bridge},
-                              {"$FROM_GUESTS", settings.guests_only ? "" : "ip saddr @guests"},
-                              {"$TO_GUESTS", settings.guests_only ? "" : "ip daddr @guests"},
-                              {"$AGENT_RULE", agent_rule(settings)},
-                              {"$SERVER_UID", std::to_string(::geteuid())},
-                              {"$RESOLVERS", resolver_list(settings.resolvers)},
-                              {"$DENIED", denying_rules(settings)},
-                              {"$MAX_CONNECTIONS", std::to_string(settings.limits.max_connections)}});
+         fill_in(with_ipv6(kBridgeTable, settings.ipv6),
+                 {{"$TABLE", table},
+                  {"$PREFIX", settings.port_prefix},
+                  {"$GATEWAY", settings.gateway.text()},
+                  {"$LINK_TALK", kLinkTalk},
+                  {"$RATE_SETS", rate_sets(settings.limits)},
+                  {"$RATES_FROM_PORT", rate_rules(settings.limits, "sent_", "iifname")},
+                  {"$RATES_TO_PORT", rate_rules(settings.limits, "received_", "oifname")}}) +
+         fill_in(std::string(kArpTable), {{"$TABLE", table}, {"$PREFIX", settings.port_prefix}}) +
+         fill_in(with_ipv6(kInetTable, settings.ipv6),
+                 {{"$TABLE", table},
+                  {"$PREFIX", settings.port_prefix},
+                  {"$BRIDGE", settings.bridge},
+                  {"$FROM_GUESTS", settings.guests_only ? "" : "ip saddr @guests"},
+                  {"$TO_GUESTS", settings.guests_only ? "" : "ip daddr @guests"},
+                  {"$AGENT_RULE", agent_rule(settings)},
+                  {"$SERVER_UID", std::to_string(::geteuid())},
+                  {"$RESOLVERS", resolver_list(settings.resolvers, false)},
+                  {"$V6_RESOLVERS", resolver_list(settings.resolvers, true)},
+                  {"$V6_SPECIAL", kV6Special},
+                  {"$LINK_TALK", kLinkTalk},
+                  {"$DENIED", denying_rules(settings)},
+                  {"$MAX_CONNECTIONS", std::to_string(settings.limits.max_connections)}});
 }
 
 }  // namespace lambdo::net

@@ -22,12 +22,13 @@ struct FirewallSettings {
   std::string bridge;       ///< its name
   std::string port_prefix;  ///< every interface whose name starts so is a guest's port, and no other one is
   Ipv4Address gateway;      ///< the bridge's address
+  bool ipv6 = false;        ///< guests have IPv6 too
   /// Nobody but guests is on this bridge: what comes from it is dropped where no guest is known to have sent
   /// it. On a bridge of the operator's own only known guests' packets are looked at.
   bool guests_only = true;
   std::optional<uint16_t> agent_port;  ///< the TCP port at the gateway that guests reach
-  std::vector<Ipv4Address> resolvers;  ///< the only ones to answer guests' DNS; may be the gateway
-  std::vector<Ipv4Subnet> denied;      ///< to all guests, whatever their policies say
+  std::vector<IpAddress> resolvers;    ///< the only ones to answer guests' DNS; may be the gateway
+  std::vector<IpSubnet> denied;        ///< to all guests, whatever their policies say
   GuestLimits limits;
 };
 

@@ -3,6 +3,7 @@
 #include <vector>
 
 #include "net/ip.h"
+#include "net/ipv6.h"
 #include "net/journal.h"
 #include "net/link.h"
 #include "net/nftables.h"
@@ -21,11 +22,25 @@ Result<> gone_is_fine(Result<> removed) {
   return removed;
 }
 
+Result<> remove_ipv6_neighbour(NetlinkSocket& socket, const Link& link, const Made& made) {
+  const Ipv6Neighbour ours{TRY(Ipv6Address::parse(made.address)), TRY(MacAddress::parse(made.mac))};
+  const std::vector<Ipv6Neighbour> known = TRY(list_ipv6_neighbours(socket, link));
+  if (std::ranges::find(known, ours) == known.end()) return {};
+  return delete_neighbour(socket, link, ours.address);
+}
+
 Result<> remove_neighbour(NetlinkSocket& socket, const Link& link, const Made& made) {
+  if (made.address.contains(':')) return remove_ipv6_neighbour(socket, link, made);
   const Neighbour ours{TRY(Ipv4Address::parse(made.address)), TRY(MacAddress::parse(made.mac))};
   const std::vector<Neighbour> known = TRY(list_neighbours(socket, link));
   if (std::ranges::find(known, ours) == known.end()) return {};
   return delete_neighbour(socket, link, ours.address);
+}
+
+Result<> remove_address(NetlinkSocket& socket, const Link& link, const Made& made) {
+  const IpSubnet address = TRY(IpSubnet::parse(made.address));
+  const auto remove = [&](const auto& subnet) { return delete_address(socket, link, subnet); };
+  return std::visit(remove, address.value);
 }
 
 Result<> remove_rules(NetlinkSocket& socket, const Made& made) {
@@ -44,7 +59,7 @@ Result<> remove_at_link(NetlinkSocket& socket, const Link& link, const Made& mad
     case Made::Kind::link:
       return link.mac.text() == made.mac ? delete_link(socket, link) : Result<>();
     case Made::Kind::address:
-      return delete_address(socket, link, TRY(Ipv4Subnet::parse(made.address)));
+      return remove_address(socket, link, made);
     case Made::Kind::route:
       return delete_route(socket, {TRY(Ipv4Subnet::parse(made.address)), std::nullopt, link.index});
     case Made::Kind::neighbour:

@@ -18,6 +18,9 @@ WORLD = "5.5.5.2"
 DENIED = "6.6.6.2"
 METADATA = "169.254.169.254"
 WORLD_IPV6 = "2001:db8::2"
+PUBLIC_IPV6 = "2a00:1::2"
+DENIED_IPV6 = "2a00:2::2"
+METADATA_IPV6 = "fd00:ec2::254"
 
 
 def missing_tools():
@@ -37,13 +40,15 @@ def make_wire(world):
     ip("link", "set", "lo", "up")
     ip("link", "add", "uplink", "type", "veth", "peer", "name", "world", "netns", str(world))
     for of, name, addresses in ((None, "uplink", ("5.5.5.1/24", "2001:db8::1/64")),
-                                (world, "world", ("5.5.5.2/24", "2001:db8::2/64", f"{DENIED}/24", f"{METADATA}/16"))):
+                                (world, "world", ("5.5.5.2/24", "2001:db8::2/64", f"{DENIED}/24", f"{METADATA}/16", f"{PUBLIC_IPV6}/64", f"{DENIED_IPV6}/64",
+                                          f"{METADATA_IPV6}/64"))):
         # No address that comes later than the others.
         ip("link", "set", name, "addrgenmode", "none", of=of)
         for address in addresses:
             ip("address", "add", address, "dev", name, *(("nodad",) if ":" in address else ()), of=of)
         ip("link", "set", name, "up", of=of)
     ip("route", "add", "default", "via", WORLD)
+    ip("-6", "route", "add", "default", "via", WORLD_IPV6)
     for setting in ("ipv4/ip_forward", "ipv6/conf/all/forwarding"):
         pathlib.Path("/proc/sys/net", setting).write_text("1")
 

@@ -120,7 +120,7 @@ def test_a_request_gets_what_the_server_lets_it_ask_for(server):
     answer = probe(server, f"{DENIED}-8000", f"{WORLD}-9000", network=asked)
     assert answer["connects"] == [f"{WORLD}-9000"]
     for network, status, words in (("full", 403, "network: full is more"), ("open", 400, "network: "),
-                                   ({"access": "egress", "allowed": ["::/0"]}, 400, "network.allowed[0]: "),
+                                   ({"access": "egress", "allowed": ["fe80::1%eth0"]}, 400, "network.allowed[0]: "),
                                    ({"allowed": []}, 400, "network.access: "),
                                    ({"access": "none", "denied": ["1.2.3.4"]}, 400, "network: denied")):
         response = server.post_run(run_body("python", "", network=network))

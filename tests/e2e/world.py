@@ -38,7 +38,8 @@ class Server(socketserver.ThreadingMixIn, http.server.HTTPServer):
 def describe(frame):
     kind = struct.unpack("!H", frame[12:14])[0]
     if kind == ETH_P_IPV6:
-        return f"ipv6 {socket.inet_ntop(socket.AF_INET6, frame[38:54])}"
+        to = f"ipv6 {socket.inet_ntop(socket.AF_INET6, frame[38:54])}"
+        return f"{to} {struct.unpack('!H', frame[56:58])[0]}" if frame[20] in (6, 17) else to
     if kind != ETH_P_IP:
         return None
     ports = 14 + (frame[14] & 15) * 4

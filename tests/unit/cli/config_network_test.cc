@@ -64,6 +64,7 @@ TEST_CASE("a language's network is a word or a map") {
   const net::Policy egress = policy("egress");
   CHECK(egress.public_only);
   CHECK_EQ(egress.allowed.at(0).to.text(), "0.0.0.0/0");
+  CHECK_EQ(egress.allowed.at(1).to.text(), "::/0");
   CHECK(policy("{access: egress}") == egress);
   const net::Policy chosen = policy(R"({access: egress, denied: [198.51.100.0/24],
     allowed: [203.0.113.0/24, {to: 0.0.0.0/0, protocol: tcp, ports: 80-443}, {to: 1.2.3.4, protocol: udp, ports: 53}]})");
@@ -86,10 +87,9 @@ TEST_CASE("what is wrong with a network is an error with its line, what is unkno
       {"{access: full, allowed: [1.2.3.4]}", "languages[0].network: allowed is for egress only"},
       {"{access: none, denied: [1.2.3.4]}", "languages[0].network: denied is for egress and full only"},
       {"{access: egress, allowed: []}", "languages[0].network.allowed: is an empty list"},
-      {"{access: egress, allowed: [1.2.3]}",
-       "languages[0].network.allowed[0]: \"1.2.3\" is not an IPv4 network"},
-      {"{access: egress, denied: ['::/0']}",
-       "languages[0].network.denied[0]: \"::/0\" is not an IPv4 network"},
+      {"{access: egress, allowed: [1.2.3]}", "languages[0].network.allowed[0]: \"1.2.3\" is not a network"},
+      {"{access: egress, denied: ['::/0', 'fe80::%1']}",
+       "languages[0].network.denied[1]: \"fe80::%1\" is not a network"},
       {"{access: egress, allowed: [{protocol: tcp}]}", "languages[0].network.allowed[0].to: is missing"},
       {"{access: egress, allowed: [{to: 1.2.3.4, ports: 80}]}",
        "languages[0].network.allowed[0].ports: ports are of a protocol"},
@@ -113,6 +113,37 @@ TEST_CASE("what is wrong with a network is an error with its line, what is unkno
   CHECK_NE(warned.warnings[0].find("alowed"), std::string::npos);
 }
 
+TEST_CASE("IPv6 is a bridge's address that its guests can have neighbours of, and opens lists to it") {
+  const auto with = [](const std::string& network) {
+    return parse_config(kHead + kLanguages + "network: {" + network + "}\n", "c");
+  };
+  CHECK_FALSE(with("max_connections: 1").value().network.ipv6);
+  const Config config = with(
+                            "ipv6: 'fd12:3456:789a:1::1/64', resolvers: [192.0.2.53, '2001:db8::53'], "
+                            "denied: [10.0.0.0/8, 'fc00::/7']")
+                            .value();
+  CHECK_EQ(config.network.ipv6->text(), "fd12:3456:789a:1::1/64");
+  CHECK_EQ(config.network.resolvers->at(1).text(), "2001:db8::53");
+  CHECK_EQ(config.network.denied.at(1).text(), "fc00::/7");
+  CHECK(with("ipv6: '2001:db8::1/96'"));
+  CHECK(with("ipv6: 'fd00::1/1'"));
+  for (const char* bad :
+       {"fe80::1/64", "ff02::1/64", "::1/64", "::ffff:1.2.3.4/96", "::/64", "fd00::1/97", "fd00::1/0",
+        "fd00::1", "fd00::/64", "fd00::1/64x", "192.168.10.1/24", "64:ff9b::1/96", ""}) {
+    CAPTURE(bad);
+    const auto refused = with("ipv6: '" + std::string(bad) + "'");
+    REQUIRE_FALSE(refused);
+    CHECK_NE(refused.error().message.find("c:4: network.ipv6: "), std::string::npos);
+  }
+  for (const char* bad : {"::1", "fe80::53", "::ffff:192.0.2.53", "ff02::1"}) {
+    CAPTURE(bad);
+    CHECK_FALSE(with("ipv6: 'fd00::1/64', resolvers: ['" + std::string(bad) + "']"));
+  }
+  const auto without = with("resolvers: ['2001:db8::53']");
+  REQUIRE_FALSE(without);
+  CHECK_NE(without.error().message.find("is not the IPv4 address of a resolver"), std::string::npos);
+}
+
 TEST_CASE("of the host's resolvers guests are told those that they can reach") {
   const auto resolvers = reachable_resolvers(
       "# nameserver 9.9.9.9\nnameserver 127.0.0.53\nnameserver\t192.0.2.1 # first\nnameserver 2001:db8::1\n"
@@ -122,6 +153,10 @@ TEST_CASE("of the host's resolvers guests are told those that they can reach") {
   CHECK_EQ(resolvers[0].text(), "192.0.2.1");
   CHECK_EQ(resolvers[2].text(), "192.0.2.3");
   CHECK(reachable_resolvers("").empty());
+  const auto both = reachable_resolvers(
+      "nameserver 192.0.2.1\nnameserver ::1\nnameserver fe80::1%eth0\nnameserver 2001:db8::1\n", true);
+  REQUIRE_EQ(both.size(), 2);
+  CHECK_EQ(both[1].text(), "2001:db8::1");
 }
 
 }  // namespace lambdo::cli

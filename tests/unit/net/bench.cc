@@ -128,7 +128,7 @@ Bench::Bench() {
 TestGuest Bench::add_guest(int number, bool isolated) {
   TestGuest guest{.port = kPrefix + std::to_string(number),
                   .lease = {Ipv4Address{0xc0a80a00 + static_cast<uint32_t>(number) + 1},
-                            mac_of("guest " + std::to_string(number))},
+                            mac_of("guest " + std::to_string(number)), std::nullopt},
                   .tap = Capture({})};
   guest.tap = Capture(value_of(create_tap({.name = guest.port})));
   const Link port = value_of(find_link(socket(), guest.port));

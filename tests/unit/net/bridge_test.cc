@@ -2,11 +2,14 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <string>
+#include <vector>
 
 #include "base/syscalls.h"
 #include "fixture.h"
 #include "net/ip.h"
+#include "net/ipv6.h"
 #include "test.h"
 
 namespace lambdo::net {
@@ -17,7 +20,7 @@ static Ipv4Subnet subnet(const char* text) {
 
 static Result<Bridge> set_up_bridge(NetlinkSocket& socket, Journal& journal, const std::string& name,
                                     Ipv4Subnet address) {
-  return Bridge::set_up(socket, journal, TRY(BridgeLock::take(name)), address);
+  return Bridge::set_up(socket, journal, TRY(BridgeLock::take(name)), {.ipv4 = address, .ipv6 = {}});
 }
 
 static std::string refusal(NetlinkSocket& socket, Journal& journal, const std::string& name,
@@ -59,6 +62,62 @@ TEST_CASE("a bridge with the same address is adopted and stays") {
   CHECK(journal.entries().empty());
   require_ok(bridge.tear_down(space.socket(), journal));
   CHECK(value_of(find_link(space.socket(), "lambdo0")).mac == mac_of("operator"));
+}
+
+TEST_CASE("an adopted bridge gets its IPv6 address for as long as it is used, or keeps its own") {
+  if (!network_usable()) return;
+  const TestFolder folder;
+  Namespace space;
+  NetlinkSocket& socket = space.socket();
+  Journal journal = value_of(Journal::open(folder.path()));
+  const Link own = value_of(create_bridge(socket, "lambdo0", mac_of("operator")));
+  require_ok(add_address(socket, own, subnet("192.168.10.1/24")));
+  const Ipv6Subnet ipv6 = value_of(Ipv6Subnet::parse("fd00:1::1/64"));
+  const auto has_address = [&] {
+    const auto addresses = value_of(list_ipv6_addresses(socket, own));
+    return std::ranges::find(addresses, ipv6) != addresses.end();
+  };
+  const auto adopt = [&] {
+    return value_of(Bridge::set_up(socket, journal, value_of(BridgeLock::take("lambdo0")),
+                                   {.ipv4 = subnet("192.168.10.1/24"), .ipv6 = ipv6}));
+  };
+  {
+    Bridge bridge = adopt();
+    CHECK(has_address());
+    CHECK(journal.entries() == std::vector<Made>{{Made::Kind::address, "lambdo0", "fd00:1::1/64", ""}});
+    require_ok(bridge.tear_down(socket, journal));
+    CHECK_FALSE(has_address());
+    CHECK(journal.entries().empty());
+  }
+  static_cast<void>(adopt());
+  require_ok(undo_all(socket, journal));
+  CHECK_FALSE(has_address());
+  require_ok(add_address(socket, own, ipv6));
+  Bridge bridge = adopt();
+  CHECK(journal.entries().empty());
+  require_ok(bridge.tear_down(socket, journal));
+  CHECK(has_address());
+}
+
+TEST_CASE("a bridge's IPv6 address is nobody else's") {
+  if (!network_usable()) return;
+  const TestFolder folder;
+  Namespace space;
+  Journal journal = value_of(Journal::open(folder.path()));
+  const auto refused = [&](const char* text) {
+    const auto bridge =
+        Bridge::set_up(space.socket(), journal, value_of(BridgeLock::take("lambdo0")),
+                       {.ipv4 = subnet("192.168.10.1/24"), .ipv6 = value_of(Ipv6Subnet::parse(text))});
+    return bridge ? std::string() : bridge.error().message;
+  };
+  CHECK(refused("fd00::c0a8:a05/64").contains("can be a guest's too"));
+  CHECK(refused("fe80::1/64").contains("cannot be a bridge's IPv6 address"));
+  const Link other = value_of(create_bridge(space.socket(), "other", mac_of("operator")));
+  require_ok(set_up(space.socket(), other, true));
+  require_ok(add_address(space.socket(), other, value_of(Ipv6Subnet::parse("fd00:1::1/48"))));
+  CHECK(refused("fd00:1:0:2::1/64").contains("overlaps"));
+  CHECK_FALSE(find_link(space.socket(), "lambdo0"));
+  CHECK(refused("fd00::c0a8:a01/64").empty());
 }
 
 TEST_CASE("what is in a bridge's way is told with the remedy") {

@@ -255,7 +255,7 @@ TEST_CASE("guests come and go without a trace, and policies are shared") {
   for (int i = 2; i < 102; ++i) {
     Policy policy = full();
     // Every second one has a policy of its own.
-    if (i % 2 == 0) policy.denied.push_back({Ipv4Address{static_cast<uint32_t>(i) << 24}, 8});
+    if (i % 2 == 0) policy.denied.push_back(Ipv4Subnet{{static_cast<uint32_t>(i) << 24}, 8});
     require_ok(firewall.add_guest(guest_of(i, policy)));
   }
   CHECK(firewall.policies() == 51);
@@ -297,7 +297,7 @@ TEST_CASE("what the server denies is denied whatever a policy says, and what is 
   // Networks within each other too.
   settings.denied = {value_of(Ipv4Subnet::parse("203.0.113.2/31")),
                      value_of(Ipv4Subnet::parse("203.0.113.0/24"))};
-  const Policy::Destination anywhere{.to = {{}, 0}};
+  const Policy::Destination anywhere{.to = Ipv4Subnet{{}, 0}};
   const struct {
     bool denied;
     Policy policy;

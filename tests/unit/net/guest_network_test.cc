@@ -62,14 +62,15 @@ Task<AttachedGuest> attached(GuestNetwork& network) {
 }  // namespace
 
 TEST_CASE("the policy, guest and counters of a helper's messages survive the way, and others are refused") {
-  const Policy policy{.access = Policy::Access::egress,
-                      .public_only = true,
-                      .allowed = {{.to = value_of(Ipv4Subnet::parse("203.0.113.0/24"))},
-                                  {.to = value_of(Ipv4Subnet::parse("0.0.0.0/0")),
-                                   .protocol = Policy::Protocol::tcp,
-                                   .first_port = 80,
-                                   .last_port = 443}},
-                      .denied = {value_of(Ipv4Subnet::parse("198.51.100.0/24"))}};
+  const Policy policy{
+      .access = Policy::Access::egress,
+      .public_only = true,
+      .allowed = {{.to = value_of(Ipv4Subnet::parse("203.0.113.0/24"))},
+                  {.to = value_of(Ipv4Subnet::parse("0.0.0.0/0")),
+                   .protocol = Policy::Protocol::tcp,
+                   .first_port = 80,
+                   .last_port = 443}},
+      .denied = {value_of(IpSubnet::parse("198.51.100.0/24")), value_of(IpSubnet::parse("fc00::/7"))}};
   const auto request = encode_policy_request(HelperKind::attach, "guest", policy);
   const std::string bytes = value_of(helper::encode(helper_protocol(), request));
   CHECK(value_of(helper::decode(helper_protocol(), std::as_bytes(std::span(bytes)))) == request);
@@ -81,7 +82,7 @@ TEST_CASE("the policy, guest and counters of a helper's messages survive the way
       [](helper::Message& message) { message.numbers[2] = ~uint64_t{0}; },
       [](helper::Message& message) { message.numbers[3] = uint64_t{3} << 32; },
       [](helper::Message& message) { message.texts[1] = "203.0.113.0/24 accept"; },
-      [](helper::Message& message) { message.texts[3] = "::/0"; },
+      [](helper::Message& message) { message.texts[3] = "::/129"; },
       [](helper::Message& message) { message.texts.resize(2); },
   };
   for (const Change change : changes) {
@@ -91,14 +92,22 @@ TEST_CASE("the policy, guest and counters of a helper's messages survive the way
   }
   AttachedGuest guest;
   guest.port = "l123456t1";
-  guest.lease = {value_of(Ipv4Address::parse("192.168.10.2")), mac_of("guest")};
+  guest.lease = {value_of(Ipv4Address::parse("192.168.10.2")), mac_of("guest"), std::nullopt};
   guest.prefix_len = 24;
   guest.mtu = 1400;
   const AttachedGuest decoded = value_of(decode_guest(encode_guest(guest)));
   CHECK(decoded.lease == guest.lease);
   CHECK(decoded.port == guest.port);
   CHECK(decoded.mtu == 1400);
+  CHECK_FALSE(decoded.ipv6);
   CHECK_FALSE(decode_guest({}));
+  guest.ipv6 = {.address = value_of(Ipv6Subnet::parse("fd00::c0a8:a02/64")),
+                .gateway = value_of(Ipv6Address::parse("fd00::1")),
+                .gateway_mac = mac_of("bridge")};
+  guest.lease.ipv6 = guest.ipv6->address.address;
+  const AttachedGuest with_ipv6 = value_of(decode_guest(encode_guest(guest)));
+  CHECK(with_ipv6.ipv6 == guest.ipv6);
+  CHECK(with_ipv6.lease == guest.lease);
   CHECK(value_of(decode_counters(encode_counters({1, 2, 3, 4, 5, 6}))).refused_packets == 6);
   CHECK_FALSE(decode_counters(encode_guest(guest)));
 }

@@ -11,6 +11,7 @@ namespace lambdo::engine {
 
 static constexpr int64_t kFirstRetryMs = 100;
 static constexpr int64_t kLongestRetryMs = 5000;
+static constexpr int kDetachAttempts = 3;
 
 WarmPool::WarmPool(reactor::Reactor& reactor, Engine& engine, AgentRuntime& agents, StartSlots& slots,
                    net::GuestNetwork* network, Options options)
@@ -138,10 +139,15 @@ reactor::Task<Result<>> WarmPool::create(ReadyGuest& started) {
 reactor::Task<> WarmPool::detach(std::string port) {
   if (port.empty()) co_return;
   if (const auto traffic = co_await network_->counters(port)) traffic_total_ += *traffic;
-  const auto detached = co_await network_->detach(std::move(port));
-  if (detached) co_return;
-  log::error("a guest could not be taken off the network",
-             {{"language", options_.name}, {"error", detached.error().message}});
+  for (int attempt = 1;; ++attempt) {
+    const auto detached = co_await network_->detach(port);
+    if (detached) co_return;
+    log::error("a guest could not be taken off the network",
+               {{"language", options_.name}, {"port", port}, {"error", detached.error().message}});
+    // Its address is lost to others until then, or until the server starts again.
+    if (attempt == kDetachAttempts || !network_->alive()) co_return;
+    (void)co_await reactor::SleepOp::for_ms(reactor_, kFirstRetryMs, {});
+  }
 }
 
 reactor::Task<Result<ReadyGuest>> WarmPool::start_guest() {

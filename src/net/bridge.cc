@@ -19,6 +19,9 @@ namespace lambdo::net {
 
 namespace {
 
+// Of the bridges that are made here.
+constexpr std::string_view kAlias = "lambdo: guests";
+
 /// A new Ethernet address by which we know our bridge again.
 Result<MacAddress> random_mac() {
   std::array<std::byte, 16> bytes;
@@ -118,7 +121,7 @@ Result<Link> create(NetlinkSocket& socket, Journal& journal, const std::string& 
   const MacAddress mac = TRY(random_mac());
   TRY(journal.record({Made::Kind::link, name, "", mac.text()}));
   Link link = TRY(create_bridge(socket, name, mac));
-  TRY(set_alias(socket, link, "lambdo: guests"));
+  TRY(set_alias(socket, link, kAlias));
   TRY(addresses.ipv6 ? enable_static_ipv6(socket, link) : disable_ipv6(socket, link));
   TRY(add_address(socket, link, addresses.ipv4));
   if (addresses.ipv6) TRY(add_address(socket, link, *addresses.ipv6));
@@ -180,7 +183,12 @@ Result<Bridge> Bridge::set_up(NetlinkSocket& socket, Journal& journal, BridgeLoc
                               const BridgeAddresses& addresses) {
   TRY(check_addresses(addresses));
   const std::string name = lock.bridge();
-  const auto found = find_link(socket, name);
+  auto found = find_link(socket, name);
+  // A server's that is gone, and its journal too: the lock would be held.
+  if (found && found->alias == kAlias) {
+    TRY(delete_link(socket, *found));
+    found = find_link(socket, name);
+  }
   if (!found && found.error().code != Code::not_found) return std::unexpected(found.error());
   if (found) {
     TRY(adopt(socket, *found, addresses.ipv4));

@@ -66,6 +66,7 @@ class Firewall {
   /// Takes all rules away.
   Result<> remove();
 
+  [[nodiscard]] bool has_guest(const std::string& port) const { return guests_.contains(port); }
   [[nodiscard]] size_t guests() const { return guests_.size(); }
   [[nodiscard]] size_t policies() const { return policies_.size(); }
 

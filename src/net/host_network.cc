@@ -156,12 +156,12 @@ Result<AttachedGuest> HostNetwork::attach(std::string_view identity, const Polic
 Result<> HostNetwork::detach(const std::string& port, long long now_ns) {
   const auto found = guests_.find(port);
   if (found == guests_.end()) return fail(Code::not_found, "port " + port + " has no guest");
-  // Until the rules are gone the address remains the guest's, so an error can be tried again.
-  TRY(firewall_.remove_guest(port));
-  const Lease lease = found->second;
+  // Until all of it is gone the address remains the guest's, so an error can be tried again.
+  if (firewall_.has_guest(port)) TRY(firewall_.remove_guest(port));
+  TRY(disconnect(found->second));
+  addresses_.give_back(found->second, now_ns);
   guests_.erase(found);
-  addresses_.give_back(lease, now_ns);
-  return disconnect(lease);
+  return {};
 }
 
 Result<> HostNetwork::set_policy(const std::string& port, const Policy& policy) {

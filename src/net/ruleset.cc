@@ -104,6 +104,7 @@ table inet $TABLE {
   set online { type ipv4_addr; }
   set refused { type ipv4_addr; counter; }
   set connections { type ipv4_addr; size 65535; flags dynamic; }
+  set agent_calls { type ipv4_addr; size 65535; flags dynamic,timeout; timeout 1m; }
   map policies { type ipv4_addr : verdict; }
   $6 set guests6 { type ipv6_addr; }
   $6 set online6 { type ipv6_addr; }
@@ -217,8 +218,13 @@ std::string resolver_list(const std::vector<IpAddress>& resolvers, bool ipv6) {
 
 std::string agent_rule(const FirewallSettings& settings) {
   if (!settings.agent_port) return "";
-  return "ip daddr " + settings.gateway.text() + " tcp dport " + std::to_string(*settings.agent_port) +
-         " ip saddr @guests goto permit";
+  const std::string call = "ip daddr " + settings.gateway.text() + " tcp dport " +
+                           std::to_string(*settings.agent_port) + " ip saddr @guests ";
+  // An agent calls once or twice; what programs try is not to keep the server busy.
+  return call +
+         "ct state new update @agent_calls { ip saddr limit rate over 5/second burst 20 packets } goto "
+         "refuse\n" +
+         call + "goto permit";
 }
 
 std::string denying_rules(const FirewallSettings& settings) {

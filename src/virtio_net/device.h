@@ -7,12 +7,12 @@
 #include <span>
 
 #include "base/error.h"
+#include "base/mac_address.h"
 #include "reactor/blocking_pool.h"
 #include "reactor/reactor.h"
 #include "reactor/scope.h"
 #include "reactor/task.h"
 #include "virtio/device.h"
-#include "base/mac_address.h"
 #include "virtio/queue.h"
 #include "virtio_net/alarm.h"
 #include "virtio_net/counters.h"

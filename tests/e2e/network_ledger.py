@@ -10,7 +10,7 @@ import re
 import subprocess
 
 # Elements that the rules themselves add and the kernel forgets: they depend on the past, and sets bound them.
-DYNAMIC_SETS = ("connections", "sent_bytes", "sent_packets", "received_bytes", "received_packets")
+DYNAMIC_SETS = ("agent_calls", "connections", "sent_bytes", "sent_packets", "received_bytes", "received_packets")
 PORT = re.compile(r"^(l[0-9a-f]{6}t)[0-9]+$")
 
 

@@ -64,6 +64,26 @@ TEST_CASE("a bridge with the same address is adopted and stays") {
   CHECK(value_of(find_link(space.socket(), "lambdo0")).mac == mac_of("operator"));
 }
 
+TEST_CASE("a bridge that a server left together with no journal is made anew") {
+  if (!network_usable()) return;
+  const TestFolder folder;
+  const TestFolder lost;
+  Namespace space;
+  Journal journal = value_of(Journal::open(folder.path()));
+  MacAddress left;
+  {
+    Journal forgotten = value_of(Journal::open(lost.path()));
+    left =
+        value_of(set_up_bridge(space.socket(), forgotten, "lambdo0", subnet("192.168.10.1/24"))).link().mac;
+  }
+  CHECK(value_of(find_link(space.socket(), "lambdo0")).mac == left);
+  Bridge bridge = value_of(set_up_bridge(space.socket(), journal, "lambdo0", subnet("192.168.11.1/24")));
+  CHECK_FALSE(bridge.adopted());
+  CHECK(bridge.link().mac != left);
+  require_ok(bridge.tear_down(space.socket(), journal));
+  CHECK_FALSE(find_link(space.socket(), "lambdo0"));
+}
+
 TEST_CASE("an adopted bridge gets its IPv6 address for as long as it is used, or keeps its own") {
   if (!network_usable()) return;
   const TestFolder folder;
@@ -163,7 +183,7 @@ TEST_CASE("two servers on one bridge refuse each other, in other namespaces they
     Namespace elsewhere;
     CHECK(set_up_bridge(elsewhere.socket(), second, "lambdo0", subnet("10.1.0.1/24")));
   }
-  CHECK(value_of(set_up_bridge(space.socket(), second, "lambdo0", subnet("10.1.0.1/24"))).adopted());
+  CHECK(set_up_bridge(space.socket(), second, "lambdo0", subnet("10.1.0.1/24")));
 }
 
 }  // namespace lambdo::net

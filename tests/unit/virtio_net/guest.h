@@ -35,8 +35,8 @@ inline constexpr MacAddress kGuestMac = {{0x02, 0x11, 0x22, 0x33, 0x44, 0x55}};
 inline constexpr MacAddress kHostMac = {{0x02, 0xaa, 0xbb, 0xcc, 0xdd, 0xee}};
 
 /// An Ethernet frame of `len_bytes` in all, its payload numbered from `seed` on.
-inline Bytes ethernet_frame(const MacAddress& to, const MacAddress& from, size_t len_bytes,
-                            uint8_t seed = 0, uint16_t ether_type = 0x88b5) {
+inline Bytes ethernet_frame(const MacAddress& to, const MacAddress& from, size_t len_bytes, uint8_t seed = 0,
+                            uint16_t ether_type = 0x88b5) {
   Bytes frame(len_bytes);
   for (size_t i = 0; i < len_bytes; ++i) frame[i] = static_cast<std::byte>(i * 7 + seed);
   const auto put = [&frame](size_t at, uint8_t value) {

@@ -99,6 +99,9 @@ Made address_of(const Link& link, const Ipv6Subnet& address) {
 
 /// The operator's bridge keeps whatever else it has of IPv6.
 Result<> adopt_ipv6(NetlinkSocket& socket, Journal& journal, const Link& link, const Ipv6Subnet& address) {
+  // Guests are told its Ethernet address and never ask for it: it must not follow that of its ports, as it
+  // does until somebody sets it.
+  TRY(set_mac(socket, link, link.mac));
   const std::vector<Ipv6Subnet> addresses = TRY(list_ipv6_addresses(socket, link));
   if (std::ranges::find(addresses, address) != addresses.end()) return {};
   TRY(check_network_free(socket, address));

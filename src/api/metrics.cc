@@ -38,7 +38,7 @@ Metrics::Metrics()
       guest_memory_(gauge(registry_, "lambdo_guest_memory_peak_bytes",
                           "The most memory that one guest held since the start, by language")),
       network_packets_(counter(registry_, "lambdo_guest_network_packets_total",
-                               "IPv4 packets of the guests that have been destroyed, by language and "
+                               "IP packets of the guests that have been destroyed, by language and "
                                "direction: sent (refused ones too), received")),
       network_bytes_(counter(registry_, "lambdo_guest_network_bytes_total",
                              "Bytes of these packets, by language and direction: sent, received")),

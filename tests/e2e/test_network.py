@@ -162,11 +162,11 @@ def guest_addresses():
     return [line.split()[0] for line in ip("-4", "neighbour", "show", "dev", "lambdo0", "nud", "permanent").splitlines()]
 
 
-def while_listening(server, patience_s, act, **fields):
+def while_listening(server, patience_s, act, program=LISTENING, **fields):
     """What a guest tells that listens on a port which its policy lets others connect to, and what `act` gives."""
     answers = []
     listener = threading.Thread(target=lambda: answers.append(
-        server.run("python", LISTENING.format(patience_s=patience_s), **fields)))
+        server.run("python", program.format(patience_s=patience_s), **fields)))
     listener.start()
     wait_until(lambda: server.get("/health").json()["running"] == 1, 120, "the listening program does not run")
     given = act()
@@ -174,10 +174,10 @@ def while_listening(server, patience_s, act, **fields):
     return answers[0]["stdout"].strip(), given
 
 
-def connects_from_here():
+def connects_from_here(addresses=guest_addresses):
     """Once to the guest that listens, whichever it is."""
     def try_all():
-        for address in guest_addresses():
+        for address in addresses():
             try:
                 socket.create_connection((address, 8000), timeout=0.2).close()
                 return True

@@ -101,6 +101,11 @@ TEST_CASE("values that no interface can have are refused by the name of their fi
          interface.set_ipv6_gateway(value);
        },
        {"x", "1.2.3.4", "fd00::2", "ff02::1"}},
+      {"interface.ipv6_gateway_mac",
+       [](rpc::ConfigureRequest&, rpc::NetworkInterface& interface, const std::string& value) {
+         interface.set_ipv6_gateway_mac(value);
+       },
+       {"x", "33:33:00:00:00:01", "02:00:00:00:00"}},
       {"interface.dns_servers",
        [](rpc::ConfigureRequest&, rpc::NetworkInterface& interface, const std::string& value) {
          interface.set_dns_servers(0, value);
@@ -145,6 +150,10 @@ TEST_CASE("limits on the MTU and on the number of names hold, and a gateway need
     interface.set_mtu(576);
   }));
   CHECK(refused([](auto& interface) { interface.clear_ipv4(); }));
+  CHECK(refused([](auto& interface) {
+    interface.clear_ipv6_gateway();
+    interface.set_ipv6_gateway_mac("02:00:00:00:00:02");
+  }));
   CHECK(refused([](auto& interface) {
     for (int i = 0; i < 2; ++i) interface.add_dns_servers("1.1.1.1");
   }));

@@ -104,6 +104,25 @@ TEST_CASE(
   });
 }
 
+TEST_CASE(
+    "a gateway whose Ethernet address is told is never asked for, and nothing has a link-local address") {
+  REQUIRE_ROOT();
+  in_own_namespaces([] {
+    make_interface();
+    InterfacePlan plan = plan_of("192.168.10.2/24", "192.168.10.1");
+    plan.addresses.push_back(parse_interface_address(AF_INET6, "", "fd00::2/64", "fd00::1").value());
+    plan.addresses.back().gateway_mac = parse_mac("02:00:00:00:00:99").value();
+    // Twice: a clone is told again.
+    for (int i = 0; i < 2; ++i) {
+      apply(plan);
+      CHECK_EQ(shell("ip -6 neigh show dev eth0 nud permanent | grep -v ^ff | sed 's/ *$//'"),
+               "fd00::1 lladdr 02:00:00:00:00:99 PERMANENT\n");
+      CHECK_EQ(shell("ip -6 addr show dev eth0 scope link"), "");
+      CHECK_NE(routes("6").find("default via fd00::1 proto static metric 1024"), std::string::npos);
+    }
+  });
+}
+
 TEST_CASE("other values take the place of all that was there before") {
   REQUIRE_ROOT();
   in_own_namespaces([] {

@@ -35,6 +35,22 @@ std::string ipv4(const Flow& flow, uint8_t protocol, std::string_view payload) {
   return ethernet(flow.from_mac, flow.to_mac, 0x0800, header(checksum(header(0))) + std::string(payload));
 }
 
+std::string bytes_of(const Ipv6Address& address) {
+  return {reinterpret_cast<const char*>(address.bytes.data()), address.bytes.size()};
+}
+
+std::string ipv6(const Ipv6Flow& flow, uint8_t next_header, const std::string& payload) {
+  return ethernet(flow.from_mac, flow.to_mac, 0x86dd,
+                  u32(0x60000000) + u16(static_cast<unsigned>(payload.size())) + u8(next_header) + u8(255) +
+                      bytes_of(flow.from) + bytes_of(flow.to) + payload);
+}
+
+/// Of what `payload` is behind the pseudo-header (RFC 8200, 8.1).
+uint16_t ipv6_checksum(const Ipv6Flow& flow, uint8_t next_header, const std::string& payload) {
+  return checksum(bytes_of(flow.from) + bytes_of(flow.to) + u32(static_cast<uint32_t>(payload.size())) +
+                  u32(next_header) + payload);
+}
+
 }  // namespace
 
 std::string ethernet(MacAddress from, MacAddress to, uint16_t type, std::string_view payload) {
@@ -62,6 +78,19 @@ std::string ping_frame(const Flow& flow, std::string_view payload) {
     return u8(8) + u8(0) + u16(sum) + u16(7) + u16(1) + std::string(payload);
   };
   return ipv4(flow, 1, echo(checksum(echo(0))));
+}
+
+std::string udp6_frame(const Ipv6Flow& flow, std::string_view payload) {
+  const auto datagram = [&](uint16_t sum) {
+    return u16(flow.from_port) + u16(flow.to_port) + u16(static_cast<unsigned>(8 + payload.size())) +
+           u16(sum) + std::string(payload);
+  };
+  return ipv6(flow, 17, datagram(ipv6_checksum(flow, 17, datagram(0))));
+}
+
+std::string icmpv6_frame(const Ipv6Flow& flow, std::string message) {
+  message.replace(2, 2, u16(ipv6_checksum(flow, 58, message)));
+  return ipv6(flow, 58, message);
 }
 
 std::string ipv6_frame(MacAddress from, MacAddress to, uint8_t next_header, std::string_view payload) {

@@ -26,6 +26,17 @@ std::string udp_frame(const Flow& flow, std::string_view payload);
 /// A SYN that carries `payload`.
 std::string tcp_syn_frame(const Flow& flow, std::string_view payload);
 std::string ping_frame(const Flow& flow, std::string_view payload);
+struct Ipv6Flow {
+  MacAddress from_mac;
+  MacAddress to_mac;
+  Ipv6Address from;
+  Ipv6Address to;
+  uint16_t from_port = 40000;
+  uint16_t to_port = 9999;
+};
+std::string udp6_frame(const Ipv6Flow& flow, std::string_view payload);
+/// `message` begins with type, code and two bytes for the checksum, which is put there.
+std::string icmpv6_frame(const Ipv6Flow& flow, std::string message);
 /// An unsolicited router advertisement, or any other IPv6 packet.
 std::string ipv6_frame(MacAddress from, MacAddress to, uint8_t next_header, std::string_view payload);
 

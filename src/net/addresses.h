@@ -68,8 +68,9 @@ struct IpAddress {
   std::variant<Ipv4Address, Ipv6Address> value;
 
   IpAddress() = default;
-  IpAddress(Ipv4Address address) : value(address) {}
-  IpAddress(Ipv6Address address) : value(address) {}
+  // An address of one family is one of either.
+  IpAddress(Ipv4Address address) : value(address) {}  // NOLINT(google-explicit-constructor)
+  IpAddress(Ipv6Address address) : value(address) {}  // NOLINT(google-explicit-constructor)
   bool operator==(const IpAddress&) const = default;
   [[nodiscard]] bool is_ipv6() const { return std::holds_alternative<Ipv6Address>(value); }
   [[nodiscard]] std::string text() const;
@@ -81,8 +82,8 @@ struct IpSubnet {
   std::variant<Ipv4Subnet, Ipv6Subnet> value;
 
   IpSubnet() = default;
-  IpSubnet(Ipv4Subnet subnet) : value(subnet) {}
-  IpSubnet(Ipv6Subnet subnet) : value(subnet) {}
+  IpSubnet(Ipv4Subnet subnet) : value(subnet) {}  // NOLINT(google-explicit-constructor)
+  IpSubnet(Ipv6Subnet subnet) : value(subnet) {}  // NOLINT(google-explicit-constructor)
   bool operator==(const IpSubnet&) const = default;
   [[nodiscard]] bool is_ipv6() const { return std::holds_alternative<Ipv6Subnet>(value); }
   [[nodiscard]] std::string text() const;

@@ -44,23 +44,29 @@ struct Losses final : HelperChannel::Observer {
   int count = 0;
 };
 
+Task<> ask_until_it_is_killed(HelperChannel& channel, const Losses& losses) {
+  CHECK(co_await channel.call({.kind = kAsk}));
+  CHECK(channel.alive());
+  const auto unanswered = co_await channel.call({.kind = kAsk});
+  CHECK_EQ(unanswered.error().code, Code::engine_failed);
+  CHECK_FALSE(channel.alive());
+  CHECK_EQ(losses.count, 1);
+  CHECK_EQ((co_await channel.call({.kind = kAsk})).error().code, Code::engine_failed);
+  co_await channel.stop(nullptr);
+}
+
+Task<> ask(HelperChannel& channel, int times) {
+  for (int i = 0; i < times; ++i) CHECK(co_await channel.call({.kind = kAsk}));
+  co_await channel.stop(nullptr);
+}
+
 }  // namespace
 
 TEST_CASE("a helper process that does not answer in time is killed, and all that it was asked fails") {
   auto reactor = make_reactor();
   Losses losses;
   HelperChannel channel(*reactor, start(1), protocol(), "test", losses, 200);
-  const auto test = [&]() -> Task<> {
-    CHECK(co_await channel.call({.kind = kAsk}));
-    CHECK(channel.alive());
-    const auto unanswered = co_await channel.call({.kind = kAsk});
-    CHECK_EQ(unanswered.error().code, Code::engine_failed);
-    CHECK_FALSE(channel.alive());
-    CHECK_EQ(losses.count, 1);
-    CHECK_EQ((co_await channel.call({.kind = kAsk})).error().code, Code::engine_failed);
-    co_await channel.stop(nullptr);
-  };
-  reactor->run(test());
+  reactor->run(ask_until_it_is_killed(channel, losses));
   CHECK_EQ(::waitpid(channel.pid(), nullptr, WNOHANG), -1);
 }
 
@@ -68,11 +74,7 @@ TEST_CASE("a helper process without a limit is waited for") {
   auto reactor = make_reactor();
   Losses losses;
   HelperChannel channel(*reactor, start(3), protocol(), "test", losses);
-  const auto test = [&]() -> Task<> {
-    for (int i = 0; i < 3; ++i) CHECK(co_await channel.call({.kind = kAsk}));
-    co_await channel.stop(nullptr);
-  };
-  reactor->run(test());
+  reactor->run(ask(channel, 3));
   CHECK_EQ(losses.count, 0);
 }
 

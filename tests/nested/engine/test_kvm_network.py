@@ -12,10 +12,11 @@ import threading
 import pytest
 
 from conftest import NESTED_BUILD, guests, held, language, tiny_language, vmm
-from private_network import DENIED, METADATA, WORLD, WORLD_IPV6, ip
+from private_network import DENIED, METADATA, METADATA_IPV6, PUBLIC_IPV6, WORLD, WORLD_IPV6, ip
 from server import wait_until
 from test_network import (POLICY, PROBE, RESOLVER, connects_from_here, guest_addresses, seen, traces_of,
                           while_listening)
+from test_network_ipv6 import IPV6_PROBE
 
 ORIGINAL_AGENT = NESTED_BUILD.parent / "original_agent/original_agent"
 # 300 for a long look.
@@ -23,8 +24,8 @@ GUESTS = int(os.environ.get("LAMBDO_NETWORK_GUESTS", "8"))
 LIMITS = {"wall_ms": 120000, "cpu_ms": 120000}
 
 
-def probe(server, *targets, **fields):
-    answer = server.run("python", PROBE, args=list(targets), limits=LIMITS, **fields)
+def probe(server, *targets, program=PROBE, **fields):
+    answer = server.run("python", program, args=list(targets), limits=LIMITS, **fields)
     assert answer["status"] == 0, answer
     return json.loads(answer["stdout"])
 
@@ -48,6 +49,18 @@ def test_a_page_is_fetched_with_egress_and_not_without(world, servers):
     assert arrived == {f"{WORLD} 6 8000", f"{WORLD} 6 8001"}
     serving.stop()
     wait_until(lambda: traces_of("lambdo0") == ([], []), 10, "something is left of the bridge")
+
+
+def test_a_page_is_fetched_over_ipv6(world, servers):
+    serving = servers.start([language("python", network="egress")], network={"ipv6": "fd12:3456:789a:1::1/64"})
+    before = len(seen())
+    answer = probe(serving, f"{PUBLIC_IPV6}-8001", f"{METADATA_IPV6}-8000", f"fd12:3456:789a:1::1-{serving.address[1]}",
+                   program=IPV6_PROBE)
+    assert answer["page"] == "a page of the world\n", answer
+    assert answer["address"].startswith("fd12:3456:789a:1::c0a8:a"), answer
+    assert answer["connects"] == [f"{PUBLIC_IPV6}-8001"]
+    arrived = {line for line in seen()[before:] if line.startswith("ipv6 ") and len(line.split()) == 3}
+    assert arrived == {f"ipv6 {PUBLIC_IPV6} 8000", f"ipv6 {PUBLIC_IPV6} 8001"}
 
 
 def test_guests_do_not_reach_each_other(world, servers):

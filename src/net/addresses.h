@@ -67,8 +67,11 @@ struct IpAddress {
   std::variant<Ipv4Address, Ipv6Address> value;
 
   IpAddress() = default;
+  // One of either family is what one of a family is.
+  // NOLINTBEGIN(google-explicit-constructor)
   IpAddress(Ipv4Address address) : value(address) {}
   IpAddress(Ipv6Address address) : value(address) {}
+  // NOLINTEND(google-explicit-constructor)
   bool operator==(const IpAddress&) const = default;
   [[nodiscard]] bool is_ipv6() const { return std::holds_alternative<Ipv6Address>(value); }
   [[nodiscard]] std::string text() const;
@@ -80,8 +83,11 @@ struct IpSubnet {
   std::variant<Ipv4Subnet, Ipv6Subnet> value;
 
   IpSubnet() = default;
+  // One of either family is what one of a family is.
+  // NOLINTBEGIN(google-explicit-constructor)
   IpSubnet(Ipv4Subnet subnet) : value(subnet) {}
   IpSubnet(Ipv6Subnet subnet) : value(subnet) {}
+  // NOLINTEND(google-explicit-constructor)
   bool operator==(const IpSubnet&) const = default;
   [[nodiscard]] bool is_ipv6() const { return std::holds_alternative<Ipv6Subnet>(value); }
   [[nodiscard]] std::string text() const;

@@ -8,6 +8,7 @@ import socket
 import struct
 import subprocess
 import threading
+import time
 
 import pytest
 
@@ -158,13 +159,20 @@ def test_guests_with_networks_one_after_another_leave_nothing(world, servers, tm
     def state():
         links = sorted(line.split()[1] for line in ip("-o", "link").splitlines())
         # Only what somebody put there: what the kernel learns by itself comes and goes.
-        neighbours = ip("neighbour", "show", "dev", "lambdo0", "nud", "permanent").count("\n")
-        return (held(serving), len(links), neighbours, ip("route"))
+        return (held(serving), len(links), neighbours(), ip("route"))
+
+    def neighbours():
+        return ip("neighbour", "show", "dev", "lambdo0", "nud", "permanent").count("\n")
+
+    def settle():
+        """Until only the two that wait are left: guests are taken off the network after their end."""
+        serving.wait_warm()
+        wait_until(lambda: (guests(serving.pid), neighbours()) == (2, 2), 20, "guests of finished runs are still there")
 
     for number in range(4):
         assert serving.run("bash", f"echo {number}")["stdout"] == f"{number}\n"
-    serving.wait_warm()
-    wait_until(lambda: guests(serving.pid) == 2, 20, "guests of finished runs are still there")
+    settle()
+    time.sleep(2)  # ports for the next ones are made in the background
     before = state()
     addresses = []
     for number in range(GUESTS):
@@ -172,6 +180,5 @@ def test_guests_with_networks_one_after_another_leave_nothing(world, servers, tm
         assert answer["status"] == 0, answer
         addresses.append(answer["stdout"].splitlines()[0])
     assert len(set(addresses)) == len(addresses), "an Ethernet address came twice"
-    serving.wait_warm()
-    wait_until(lambda: guests(serving.pid) == 2, 20, "guests of finished runs are still there")
+    settle()
     wait_until(lambda: state() == before, 60, f"{state()} instead of {before}")

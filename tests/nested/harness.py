@@ -14,7 +14,7 @@ import sys
 import time
 
 from machine import ROOT, Machine, MachineLost, Setup, SetupError
-from nested_test import NestedTest, Outcome, judge
+from nested_test import EMULATORS_FAULT, SKIPPED_STATUS, NestedTest, Outcome, judge
 import guest_images
 import suites
 
@@ -29,6 +29,7 @@ class Log:
         self.live = live
         path.parent.mkdir(parents=True, exist_ok=True)
         self.file = open(path, "wb")
+        self.start = 0
 
     def write(self, data):
         self.file.write(data)
@@ -36,6 +37,14 @@ class Log:
         if self.live:
             sys.stdout.buffer.write(data)
             sys.stdout.buffer.flush()
+
+    def begin(self):
+        """Another attempt."""
+        self.start = self.file.tell()
+
+    def shows(self, pattern):
+        """Whether this attempt's output has it."""
+        return pattern.search(self.path.read_bytes(), self.start) is not None
 
     def end(self):
         """Closes the file; gives its last lines."""
@@ -46,6 +55,7 @@ class Log:
 
 class NestedRunner:
     """Runs tests in a nested host, which starts with the first of them and again after it was lost."""
+    emulated = True
 
     def __init__(self, setup, logs, boot_limit_s=180):
         self.setup = setup
@@ -70,6 +80,7 @@ class NestedRunner:
 
 class DirectRunner:
     """Runs tests on this machine, in namespaces as the nested host would."""
+    emulated = False
 
     def __init__(self, environment):
         self.environment = os.environ | environment
@@ -94,15 +105,20 @@ def run_test(runner, test, log):
     missing = [path for path in test.files if not (ROOT / path).exists()]
     if missing:
         return Outcome("failed", f"{missing[0]} is missing: build it first")
-    for attempt in range(test.machines):
+    for attempt in range(test.attempts):
+        log.begin()
+        last = attempt + 1 == test.attempts
         try:
             status, seconds = runner.run(test, log)
-            break
         except MachineLost as lost:
             runner.close()
-            if attempt + 1 == test.machines:
+            if last:
                 return Outcome("failed", str(lost))
             print(f"nested: {test.name}: the nested host was lost, which starts again with a new one: {lost}", flush=True)
+            continue
+        if last or status in (0, SKIPPED_STATUS) or not runner.emulated or not log.shows(EMULATORS_FAULT):
+            break
+        print(f"nested: {test.name}: failed, and the emulator broke a guest's kernel meanwhile: once more", flush=True)
     lines = log.end()
     return judge(status, seconds, test.timeout_s, lines[-1] if lines else "")
 

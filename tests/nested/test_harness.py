@@ -69,11 +69,25 @@ def test_a_lost_machine_is_replaced_as_often_as_a_test_says(setup, tmp_path):
     first = "[ -e $NESTED_RESULTS/was-here ] || { touch $NESTED_RESULTS/was-here; sync; echo c >/proc/sysrq-trigger; sleep 60; }"
     always = "echo c >/proc/sysrq-trigger; sleep 60"
     try:
-        tests = [NestedTest("first", first, timeout_s=60, machines=2), NestedTest("always", always, timeout_s=60, machines=2)]
+        tests = [NestedTest("first", first, timeout_s=60, attempts=2), NestedTest("always", always, timeout_s=60, attempts=2)]
         outcomes = harness.run_tests(runner, tests, tmp_path)
         assert [outcome.verdict for outcome in outcomes] == ["passed", "failed"]
         assert "its kernel panicked" in outcomes[1].reason
         assert runner.machines == 3
+    finally:
+        runner.close()
+
+
+@pytest.mark.parametrize("words, attempts", [("exc_double_fault", 2), ("a mistake", 1)])
+def test_only_what_the_emulator_broke_is_tried_again(setup, tmp_path, words, attempts):
+    runner = harness.NestedRunner(setup, tmp_path)
+    again = f"echo >>$NESTED_RESULTS/attempts; [ $(wc -l <$NESTED_RESULTS/attempts) = 2 ] || {{ echo {words}; false; }}"
+    always = f"echo >>$NESTED_RESULTS/always; echo {words}; false"
+    try:
+        tests = [NestedTest("again", again, attempts=2), NestedTest("always", always, attempts=2)]
+        outcomes = harness.run_tests(runner, tests, tmp_path)
+        assert [outcome.verdict for outcome in outcomes] == ["passed" if attempts == 2 else "failed", "failed"]
+        assert (setup.results / "always").read_text() == attempts * "\n"
     finally:
         runner.close()
 

@@ -16,9 +16,9 @@ def suites(build, kernel):
         NestedTest("vm-boot", f"{build}/tests/nested/vm_boot_test", timeout_s=900, attempts=2,
                    files=(f"{build}/tests/nested/vm_boot_test", f"{build}/tests/nested/boot_init", f"{kernel}/vmlinux")),
         # The engine, through POST /run.
-        engine("kvm-engine", "test_kvm_engine.py", 1200),
+        engine("kvm-engine", "test_kvm_engine.py", 1800),
         engine("kvm-images", "test_registry_images.py", 900, f"{build}/tests/nested/boot_initramfs"),
-        engine("kvm-network", "test_kvm_network.py", 900, f"{build}/tests/nested/engine/liar",
+        engine("kvm-network", "test_kvm_network.py", 1500, f"{build}/tests/nested/engine/liar",
                f"{build}/tests/original_agent/original_agent"),
         NestedTest("vsock", f"{build}/tests/nested/vsock_test", timeout_s=600, attempts=2,
                    files=(f"{build}/tests/nested/vsock_test", f"{build}/tests/nested/vsock_init", f"{kernel}/vmlinux")),

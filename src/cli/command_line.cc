@@ -41,7 +41,7 @@ constexpr const char* kDoctorExamples = R"(Exits with 0 where any engine is usab
 
 Examples:
   lambdo doctor
-  lambdo doctor --config lambdo.yaml          the guest kernel and its modules too
+  lambdo doctor --config lambdo.yaml          the guest kernel, its modules and IPv6 too
   lambdo doctor --json | jq .engine)";
 
 constexpr const char* kConfigExamples = R"(Examples:
@@ -137,7 +137,8 @@ CLI::App* add_doctor(CLI::App& app, Parsed& parsed) {
   CLI::App* doctor =
       app.add_subcommand("doctor", "Say what this machine can carry, with a remedy for what it cannot");
   doctor
-      ->add_option("-c,--config", parsed.doctor.config_path, "Configuration file whose guest kernel to check")
+      ->add_option("-c,--config", parsed.doctor.config_path,
+                   "Configuration file whose guest kernel and IPv6 to check")
       ->type_name("FILE");
   doctor->add_flag("--json", parsed.doctor.json, "Print it as JSON");
   doctor->footer(kDoctorExamples);

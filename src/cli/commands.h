@@ -49,7 +49,7 @@ int run(const RunOptions& options);
 
 /// `lambdo doctor`: exits with 0 where any engine is usable here.
 struct DoctorOptions {
-  std::string config_path;  ///< whose kernel to look at; may be empty
+  std::string config_path;  ///< whose guest kernel and IPv6 to look at; may be empty
   bool json = false;
 };
 int doctor(const DoctorOptions& options);

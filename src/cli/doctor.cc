@@ -5,6 +5,7 @@
 
 #include "base/json.h"
 #include "cli/commands.h"
+#include "cli/config.h"
 #include "cli/guest_kernel_check.h"
 #include "cli/machine_checks.h"
 #include "cli/sandbox_checks.h"
@@ -22,6 +23,13 @@ static std::string_view grade_name(Grade grade) {
       return "FAIL";
   }
   return "";
+}
+
+/// A configuration that cannot be read is told where its guest kernel is looked at.
+static bool gives_ipv6(const std::string& config_path) {
+  if (config_path.empty()) return false;
+  const auto config = load_config(config_path);
+  return config && config->network.ipv6;
 }
 
 Examination examine_machine(const std::string& config_path) {
@@ -44,6 +52,7 @@ Examination examine_machine(const std::string& config_path) {
   add(cgroup_finding(read_cgroup_layout()));
   add(tun_finding("/dev/net/tun"));
   add(forwarding_finding("/proc/sys/net/ipv4/ip_forward"));
+  if (gives_ipv6(config_path)) add(forwarding_finding("/proc/sys/net/ipv6/conf/all/forwarding", true));
   add(memory_finding());
   add(open_files_finding());
   return examination;

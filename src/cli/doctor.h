@@ -17,7 +17,7 @@ struct Examination {
 };
 
 /// Blocks for a second or two. Starts processes: call it while the process has one thread. Without a
-/// configuration (empty) nothing is known of a guest kernel.
+/// configuration (empty) nothing is known of a guest kernel, and IPv6 is not looked at.
 Examination examine_machine(const std::string& config_path = {});
 
 /// "kvm", "namespace", or empty where neither can run: what the engine `auto` becomes.

@@ -100,16 +100,17 @@ Result<IpAddress> IpAddress::parse(std::string_view text) {
   return Ipv4Address::parse(text);
 }
 
-std::string IpSubnet::text() const {
-  return std::visit([](const auto& subnet) { return subnet.text(); }, value);
+IpAddress IpSubnet::network() const {
+  if (is_ipv6()) return Ipv6Subnet{std::get<Ipv6Address>(address.value), prefix_len}.network();
+  return Ipv4Subnet{std::get<Ipv4Address>(address.value), prefix_len}.network();
 }
 
-std::string IpSubnet::prefix_text() const {
-  const auto text_of = [](auto subnet) {
-    subnet.address = subnet.network();
-    return subnet.text();
-  };
-  return std::visit(text_of, value);
+bool IpSubnet::contains(const IpAddress& other) const {
+  return other.is_ipv6() == is_ipv6() && IpSubnet(other, prefix_len).network() == network();
+}
+
+std::string IpSubnet::text() const {
+  return address.text() + "/" + std::to_string(prefix_len);
 }
 
 Result<IpSubnet> IpSubnet::parse(std::string_view text) {

@@ -77,18 +77,23 @@ struct IpAddress {
   static Result<IpAddress> parse(std::string_view text);
 };
 
-/// A network of either family.
+/// A network of either family, with an address in it.
 struct IpSubnet {
-  std::variant<Ipv4Subnet, Ipv6Subnet> value;
+  IpAddress address;
+  uint8_t prefix_len = 32;
 
   IpSubnet() = default;
-  IpSubnet(Ipv4Subnet subnet) : value(subnet) {}  // NOLINT(google-explicit-constructor)
-  IpSubnet(Ipv6Subnet subnet) : value(subnet) {}  // NOLINT(google-explicit-constructor)
+  IpSubnet(IpAddress in, uint8_t length) : address(in), prefix_len(length) {}
+  IpSubnet(Ipv4Subnet in) : IpSubnet(in.address, in.prefix_len) {}  // NOLINT(google-explicit-constructor)
+  IpSubnet(Ipv6Subnet in) : IpSubnet(in.address, in.prefix_len) {}  // NOLINT(google-explicit-constructor)
   bool operator==(const IpSubnet&) const = default;
-  [[nodiscard]] bool is_ipv6() const { return std::holds_alternative<Ipv6Subnet>(value); }
+  [[nodiscard]] bool is_ipv6() const { return address.is_ipv6(); }
+  [[nodiscard]] IpAddress network() const;
+  /// None of the other family.
+  [[nodiscard]] bool contains(const IpAddress& other) const;
   [[nodiscard]] std::string text() const;
   /// The same with the network's first address.
-  [[nodiscard]] std::string prefix_text() const;
+  [[nodiscard]] std::string prefix_text() const { return IpSubnet(network(), prefix_len).text(); }
   static Result<IpSubnet> parse(std::string_view text);
 };
 

@@ -13,7 +13,6 @@
 
 #include "base/syscalls.h"
 #include "net/ip.h"
-#include "net/ipv6.h"
 
 namespace lambdo::net {
 
@@ -52,21 +51,23 @@ Result<> check_addresses(const BridgeAddresses& addresses) {
                                           guests.text() + "; choose one such as the network's ::1");
 }
 
-std::string list_of(const std::vector<Ipv4Subnet>& addresses) {
+std::string ipv4_list(const std::vector<IpSubnet>& addresses) {
   std::string text;
-  for (const Ipv4Subnet& address : addresses) text += (text.empty() ? "" : ", ") + address.text();
+  for (const IpSubnet& address : addresses) {
+    if (!address.is_ipv6()) text += (text.empty() ? "" : ", ") + address.text();
+  }
   return text.empty() ? "no IPv4 address" : "the address " + text;
 }
 
-Result<> adopt(NetlinkSocket& socket, const Link& link, Ipv4Subnet address) {
+Result<> adopt(NetlinkSocket& socket, const Link& link, const IpSubnet& address) {
   if (link.kind != "bridge") {
     return fail(Code::unavailable, "the network interface " + link.name + " is not a bridge but " +
                                        (link.kind.empty() ? "a device" : "of kind " + link.kind) +
                                        "; give the bridge of guests another name");
   }
-  const std::vector<Ipv4Subnet> addresses = TRY(list_addresses(socket, link));
+  const std::vector<IpSubnet> addresses = TRY(list_addresses(socket, link));
   if (std::ranges::find(addresses, address) == addresses.end()) {
-    return fail(Code::unavailable, "the bridge " + link.name + " exists and has " + list_of(addresses) +
+    return fail(Code::unavailable, "the bridge " + link.name + " exists and has " + ipv4_list(addresses) +
                                        ", not " + address.text() +
                                        "; configure its address, remove it (ip link delete " + link.name +
                                        "), or give the bridge of guests another name");
@@ -75,37 +76,28 @@ Result<> adopt(NetlinkSocket& socket, const Link& link, Ipv4Subnet address) {
 }
 
 /// Two interfaces with parts of one network: packets for guests would go to the other one.
-Result<> check_network_free(NetlinkSocket& socket, Ipv4Subnet address) {
+Result<> check_network_free(NetlinkSocket& socket, const IpSubnet& address) {
   for (const Route& route : TRY(list_routes(socket))) {
-    const bool overlaps = route.to.contains(address.address) || address.contains(route.to.network());
+    const bool overlaps = route.to.contains(address.address) || address.contains(route.to.address);
     if (route.to.prefix_len == 0 || !overlaps) continue;
     return fail(Code::unavailable, "the network of " + address.text() +
                                        " overlaps with one that this machine has a route to, " +
-                                       route.to.text() + "; give the bridge of guests another address");
+                                       route.to.text() + "; give the bridge of guests another " +
+                                       (address.is_ipv6() ? "IPv6 address" : "address"));
   }
   return {};
 }
 
-Result<> check_network_free(NetlinkSocket& socket, const Ipv6Subnet& address) {
-  for (const Ipv6Subnet& network : TRY(list_ipv6_networks(socket))) {
-    if (!network.contains(address.address) && !address.contains(network.address)) continue;
-    return fail(Code::unavailable, "the network of " + address.text() +
-                                       " overlaps with one that this machine has a route to, " +
-                                       network.text() + "; give the bridge of guests another IPv6 address");
-  }
-  return {};
-}
-
-Made address_of(const Link& link, const Ipv6Subnet& address) {
+Made address_of(const Link& link, const IpSubnet& address) {
   return {Made::Kind::address, link.name, address.text(), ""};
 }
 
 /// The operator's bridge keeps whatever else it has of IPv6.
-Result<> adopt_ipv6(NetlinkSocket& socket, Journal& journal, const Link& link, const Ipv6Subnet& address) {
+Result<> adopt_ipv6(NetlinkSocket& socket, Journal& journal, const Link& link, const IpSubnet& address) {
   // Guests are told its Ethernet address and never ask for it: it must not follow that of its ports, as it
   // does until somebody sets it.
   TRY(set_mac(socket, link, link.mac));
-  const std::vector<Ipv6Subnet> addresses = TRY(list_ipv6_addresses(socket, link));
+  const std::vector<IpSubnet> addresses = TRY(list_addresses(socket, link));
   if (std::ranges::find(addresses, address) != addresses.end()) return {};
   TRY(check_network_free(socket, address));
   TRY(journal.record(address_of(link, address)));

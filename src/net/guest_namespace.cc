@@ -12,7 +12,6 @@
 #include "base/sockets.h"
 #include "base/syscalls.h"
 #include "net/ip.h"
-#include "net/ipv6.h"
 
 namespace lambdo::net {
 
@@ -85,13 +84,13 @@ Result<Link> GuestNamespace::add_interface(NetlinkSocket& host, const std::strin
 Result<> GuestNamespace::set_address(const GuestAddress& address) {
   const Link link = TRY(find_link(socket_, kInterface));
   TRY(set_mac(socket_, link, address.lease.mac));
-  TRY(add_address(socket_, link, {address.lease.address, address.prefix_len}));
+  TRY(add_address(socket_, link, Ipv4Subnet{address.lease.address, address.prefix_len}));
   TRY(set_neighbour(socket_, link, address.gateway, address.gateway_mac));
-  TRY(add_route(socket_, {{{0}, 0}, address.gateway, link.index}));
+  TRY(add_route(socket_, {Ipv4Subnet{{}, 0}, address.gateway, link.index}));
   if (!address.ipv6) return {};
   TRY(add_address(socket_, link, address.ipv6->address));
   TRY(set_neighbour(socket_, link, address.ipv6->gateway, address.ipv6->gateway_mac));
-  return add_default_route(socket_, link, address.ipv6->gateway);
+  return add_route(socket_, {Ipv6Subnet{{}, 0}, address.ipv6->gateway, link.index});
 }
 
 }  // namespace lambdo::net

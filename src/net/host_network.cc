@@ -4,7 +4,6 @@
 
 #include "base/syscalls.h"
 #include "net/ip.h"
-#include "net/ipv6.h"
 
 namespace lambdo::net {
 

@@ -9,20 +9,21 @@
 #include "net/link.h"
 #include "net/netlink.h"
 
-/// IPv4 addresses, routes, neighbours and forwarding entries of the socket's namespace. Everything here may
-/// block (net/netlink.h), and errors name the interface.
+/// Addresses, routes and neighbours of IPv4 and IPv6, and forwarding entries, of the socket's namespace. What
+/// is listed is of both families. Everything here may block (net/netlink.h), and errors name the interface.
 namespace lambdo::net {
 
-/// The broadcast address is the network's last.
-Result<> add_address(NetlinkSocket& socket, const Link& link, Ipv4Subnet address);
+/// Of IPv4 the broadcast address is the network's last; of IPv6 it is at once usable, and nobody is asked
+/// whether it is another's too.
+Result<> add_address(NetlinkSocket& socket, const Link& link, const IpSubnet& address);
 /// The last address of a network takes its routes with it.
-Result<> delete_address(NetlinkSocket& socket, const Link& link, Ipv4Subnet address);
-/// In the order in which the kernel has them: the primary one first.
-Result<std::vector<Ipv4Subnet>> list_addresses(NetlinkSocket& socket, const Link& link);
+Result<> delete_address(NetlinkSocket& socket, const Link& link, const IpSubnet& address);
+/// In the order in which the kernel has them: of IPv4 the primary one first.
+Result<std::vector<IpSubnet>> list_addresses(NetlinkSocket& socket, const Link& link);
 
 struct Route {
-  Ipv4Subnet to;                       ///< 0.0.0.0/0 for the default route
-  std::optional<Ipv4Address> gateway;  ///< none: reached directly
+  IpSubnet to;                       ///< 0.0.0.0/0 or ::/0 for a default route
+  std::optional<IpAddress> gateway;  ///< none: reached directly
   int link_index = 0;
 
   bool operator==(const Route&) const = default;
@@ -32,11 +33,12 @@ Result<> add_route(NetlinkSocket& socket, const Route& route);
 Result<> delete_route(NetlinkSocket& socket, const Route& route);
 Result<std::vector<Route>> list_routes(NetlinkSocket& socket);
 
-/// A neighbour that is never asked for and never forgotten: no ARP goes out for it. Replaces what is known.
-Result<> set_neighbour(NetlinkSocket& socket, const Link& link, Ipv4Address address, MacAddress mac);
-Result<> delete_neighbour(NetlinkSocket& socket, const Link& link, Ipv4Address address);
+/// A neighbour that is never asked for and never forgotten: neither ARP nor neighbour discovery goes out for
+/// it. Replaces what is known.
+Result<> set_neighbour(NetlinkSocket& socket, const Link& link, const IpAddress& address, MacAddress mac);
+Result<> delete_neighbour(NetlinkSocket& socket, const Link& link, const IpAddress& address);
 struct Neighbour {
-  Ipv4Address address;
+  IpAddress address;
   MacAddress mac;
 
   bool operator==(const Neighbour&) const = default;

@@ -3,7 +3,6 @@
 #include <vector>
 
 #include "net/ip.h"
-#include "net/ipv6.h"
 #include "net/journal.h"
 #include "net/link.h"
 #include "net/nftables.h"
@@ -22,25 +21,11 @@ Result<> gone_is_fine(Result<> removed) {
   return removed;
 }
 
-Result<> remove_ipv6_neighbour(NetlinkSocket& socket, const Link& link, const Made& made) {
-  const Ipv6Neighbour ours{TRY(Ipv6Address::parse(made.address)), TRY(MacAddress::parse(made.mac))};
-  const std::vector<Ipv6Neighbour> known = TRY(list_ipv6_neighbours(socket, link));
-  if (std::ranges::find(known, ours) == known.end()) return {};
-  return delete_neighbour(socket, link, ours.address);
-}
-
 Result<> remove_neighbour(NetlinkSocket& socket, const Link& link, const Made& made) {
-  if (made.address.contains(':')) return remove_ipv6_neighbour(socket, link, made);
-  const Neighbour ours{TRY(Ipv4Address::parse(made.address)), TRY(MacAddress::parse(made.mac))};
+  const Neighbour ours{TRY(IpAddress::parse(made.address)), TRY(MacAddress::parse(made.mac))};
   const std::vector<Neighbour> known = TRY(list_neighbours(socket, link));
   if (std::ranges::find(known, ours) == known.end()) return {};
   return delete_neighbour(socket, link, ours.address);
-}
-
-Result<> remove_address(NetlinkSocket& socket, const Link& link, const Made& made) {
-  const IpSubnet address = TRY(IpSubnet::parse(made.address));
-  const auto remove = [&](const auto& subnet) { return delete_address(socket, link, subnet); };
-  return std::visit(remove, address.value);
 }
 
 Result<> remove_rules(NetlinkSocket& socket, const Made& made) {
@@ -59,9 +44,9 @@ Result<> remove_at_link(NetlinkSocket& socket, const Link& link, const Made& mad
     case Made::Kind::link:
       return link.mac.text() == made.mac ? delete_link(socket, link) : Result<>();
     case Made::Kind::address:
-      return remove_address(socket, link, made);
+      return delete_address(socket, link, TRY(IpSubnet::parse(made.address)));
     case Made::Kind::route:
-      return delete_route(socket, {TRY(Ipv4Subnet::parse(made.address)), std::nullopt, link.index});
+      return delete_route(socket, {TRY(IpSubnet::parse(made.address)), std::nullopt, link.index});
     case Made::Kind::neighbour:
       return remove_neighbour(socket, link, made);
     case Made::Kind::rules:

@@ -167,5 +167,10 @@ def test_a_host_that_does_not_forward_says_so(world, servers):
         own.spawn()
         assert own.wait() != 0
         assert f"sysctl -w {setting}=1" in own.log()
+        doctor = [configs.BINARY, "doctor"]
+        with_config = subprocess.run([*doctor, "--config", own.folder / "lambdo.yaml"], capture_output=True, text=True)
+        assert f"{setting} is 0" in with_config.stdout
+        assert f"sysctl -w {setting}=1" in with_config.stdout
+        assert setting not in subprocess.run(doctor, capture_output=True, text=True).stdout
     finally:
         subprocess.run(["sysctl", "-qw", f"{setting}=1"], check=True)

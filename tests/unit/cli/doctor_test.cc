@@ -169,16 +169,24 @@ TEST_CASE("KVM's finding follows from the probe, and one that fails is no more t
 TEST_CASE("a machine that does not forward packets is told what guests with a network need") {
   const std::string file =
       std::filesystem::temp_directory_path() / ("lambdo-forward-" + std::to_string(::getpid()));
-  std::ofstream(file) << "0\n";
-  Finding finding = forwarding_finding(file);
-  CHECK_EQ(finding.grade, Grade::warning);
-  CHECK_EQ(finding.finding, "net.ipv4.ip_forward is 0");
-  CHECK_NE(finding.remedy.find("sysctl -w net.ipv4.ip_forward=1"), std::string::npos);
-  std::ofstream(file) << "1\n";
-  finding = forwarding_finding(file);
-  CHECK_EQ(finding.grade, Grade::ok);
-  std::filesystem::remove(file);
-  CHECK_EQ(forwarding_finding(file).grade, Grade::warning);
+  for (const bool ipv6 : {false, true}) {
+    CAPTURE(ipv6);
+    const std::string setting = ipv6 ? "net.ipv6.conf.all.forwarding" : "net.ipv4.ip_forward";
+    std::ofstream(file) << "0\n";
+    Finding finding = forwarding_finding(file, ipv6);
+    CHECK_EQ(finding.grade, Grade::warning);
+    CHECK_EQ(finding.finding, setting + " is 0");
+    CHECK(finding.remedy.contains("sysctl -w " + setting + "=1"));
+    CHECK_EQ(finding.remedy.contains("accept_ra=2"), ipv6);
+    std::ofstream(file) << "1\n";
+    finding = forwarding_finding(file, ipv6);
+    CHECK_EQ(finding.grade, Grade::ok);
+    CHECK(finding.finding.contains(ipv6 ? "IPv6" : "IPv4"));
+    std::filesystem::remove(file);
+    finding = forwarding_finding(file, ipv6);
+    CHECK_EQ(finding.grade, Grade::warning);
+    CHECK_EQ(finding.remedy.contains("a kernel with IPv6"), ipv6);
+  }
 }
 
 TEST_CASE("a missing TUN device is a warning with its path") {

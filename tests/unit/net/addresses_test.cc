@@ -1,5 +1,6 @@
 #include "net/addresses.h"
 
+#include <array>
 #include <string>
 
 #include "fixture.h"
@@ -40,6 +41,18 @@ TEST_CASE("an IPv6 network is an address with a prefix length, and holds a guest
                           "[fd00::1]", "fe80::1%lo", "10.0.0.1/24", "g::1"}) {
     CAPTURE(bad);
     CHECK_FALSE(Ipv6Subnet::parse(bad));
+  }
+}
+
+TEST_CASE("a network of either family holds addresses of its own one") {
+  for (const auto& [network, inside, outside] : {std::array{"10.1.2.3/8", "10.255.0.1", "11.0.0.1"},
+                                                 {"10.1.2.3/8", "10.0.0.0", "a00::"},
+                                                 {"2001:db8::1/64", "2001:db8::ffff", "2001:db8:0:1::"},
+                                                 {"::/0", "::1", "0.0.0.0"}}) {
+    CAPTURE(network);
+    const IpSubnet subnet = value_of(IpSubnet::parse(network));
+    CHECK(subnet.contains(value_of(IpAddress::parse(inside))));
+    CHECK_FALSE(subnet.contains(value_of(IpAddress::parse(outside))));
   }
   CHECK(value_of(IpSubnet::parse("10.1.2.3/8")).prefix_text() == "10.0.0.0/8");
   CHECK(value_of(IpSubnet::parse("2001:db8::1/32")).prefix_text() == "2001:db8::/32");

@@ -9,7 +9,6 @@
 #include "base/syscalls.h"
 #include "fixture.h"
 #include "net/ip.h"
-#include "net/ipv6.h"
 #include "test.h"
 
 namespace lambdo::net {
@@ -41,7 +40,7 @@ TEST_CASE("a bridge is made with its address, and removed") {
   const Link link = value_of(find_link(space.socket(), "lambdo0"));
   CHECK(link.up);
   CHECK(link.alias == "lambdo: guests");
-  CHECK(value_of(list_addresses(space.socket(), link)) == std::vector{subnet("192.168.10.1/24")});
+  CHECK(value_of(list_addresses(space.socket(), link)) == std::vector<IpSubnet>{subnet("192.168.10.1/24")});
   CHECK(journal.entries() == std::vector<Made>{{Made::Kind::link, "lambdo0", "", link.mac.text()}});
   require_ok(bridge.tear_down(space.socket(), journal));
   CHECK_FALSE(find_link(space.socket(), "lambdo0"));
@@ -94,8 +93,8 @@ TEST_CASE("an adopted bridge gets its IPv6 address for as long as it is used, or
   require_ok(add_address(socket, own, subnet("192.168.10.1/24")));
   const Ipv6Subnet ipv6 = value_of(Ipv6Subnet::parse("fd00:1::1/64"));
   const auto has_address = [&] {
-    const auto addresses = value_of(list_ipv6_addresses(socket, own));
-    return std::ranges::find(addresses, ipv6) != addresses.end();
+    const auto addresses = value_of(list_addresses(socket, own));
+    return std::ranges::find(addresses, IpSubnet(ipv6)) != addresses.end();
   };
   const auto adopt = [&] {
     return value_of(Bridge::set_up(socket, journal, value_of(BridgeLock::take("lambdo0")),

@@ -5,7 +5,7 @@
 #include "fixture.h"
 #include "frames.h"
 #include "net/firewall.h"
-#include "net/ipv6.h"
+#include "net/ip.h"
 #include "test.h"
 
 namespace lambdo::net {
@@ -35,7 +35,7 @@ struct Ipv6Bench {
     give_address(bench.socket(), bench.bridge(), "fd00:1::1/64");
     give_address(bench.socket(), uplink, "2001:db8::1/64");
     require_ok(set_neighbour(bench.socket(), uplink, ip6("2001:db8::2"), mac_of("world")));
-    require_ok(add_default_route(bench.socket(), uplink, ip6("2001:db8::2")));
+    require_ok(add_route(bench.socket(), {Ipv6Subnet{{}, 0}, ip6("2001:db8::2"), uplink.index}));
     require_ok(sys::write_file("/proc/sys/net/ipv6/conf/all/forwarding", "1"));
   }
 

@@ -47,7 +47,7 @@ std::string view_of(NetlinkSocket& socket) {
   std::string view;
   for (const Link& link : value_of(list_links(socket, ""))) {
     view += link.name + " " + link.kind + " " + link.mac.text() + "\n";
-    for (const Ipv4Subnet& address : value_of(list_addresses(socket, link)))
+    for (const IpSubnet& address : value_of(list_addresses(socket, link)))
       view += "  " + address.text() + "\n";
     for (const Neighbour& each : value_of(list_neighbours(socket, link)))
       view += "  " + each.address.text() + "\n";
@@ -299,6 +299,8 @@ TEST_CASE("a server that was killed at any point leaves nothing after the next s
     Namespace space;
     if (adopted) {
       const Link own = value_of(create_bridge(space.socket(), "lambdo0", mac_of("operator")));
+      // Or it would get an address by itself with its first port.
+      require_ok(enable_static_ipv6(space.socket(), own));
       require_ok(add_address(space.socket(), own, value_of(Ipv4Subnet::parse("192.168.10.1/24"))));
       require_ok(set_up(space.socket(), own, true));
     }

@@ -9,59 +9,75 @@
 
 namespace lambdo::net {
 
-static Ipv4Subnet subnet(const char* text) {
-  return value_of(Ipv4Subnet::parse(text));
+static IpSubnet subnet(const char* text) {
+  return value_of(IpSubnet::parse(text));
+}
+
+static IpAddress address(const char* text) {
+  return value_of(IpAddress::parse(text));
 }
 
 TEST_CASE("addresses are added, listed and deleted") {
   if (!network_usable()) return;
   Namespace space;
-  const Link bridge = value_of(create_bridge(space.socket(), "lambdo0", mac_of("bridge")));
-  require_ok(add_address(space.socket(), bridge, subnet("192.168.10.1/24")));
-  require_ok(add_address(space.socket(), bridge, subnet("10.9.0.1/30")));
-  CHECK(value_of(list_addresses(space.socket(), bridge)) ==
-        std::vector{subnet("192.168.10.1/24"), subnet("10.9.0.1/30")});
-  const auto again = add_address(space.socket(), bridge, subnet("10.9.0.1/30"));
-  CHECK(again.error().os_errno == EEXIST);
-  CHECK(again.error().message.contains("interface lambdo0"));
-  require_ok(delete_address(space.socket(), bridge, subnet("192.168.10.1/24")));
-  CHECK(value_of(list_addresses(space.socket(), bridge)) == std::vector{subnet("10.9.0.1/30")});
+  NetlinkSocket& socket = space.socket();
+  const Link bridge = value_of(create_bridge(socket, "lambdo0", mac_of("bridge")));
+  const std::vector expected = {subnet("192.168.10.1/24"), subnet("10.9.0.1/30"), subnet("fd00:1::1/64")};
+  for (const IpSubnet& each : expected) require_ok(add_address(socket, bridge, each));
+  CHECK(value_of(list_addresses(socket, bridge)) == expected);
+  for (const IpSubnet& each : expected) {
+    CAPTURE(each.text());
+    const auto again = add_address(socket, bridge, each);
+    REQUIRE_FALSE(again);
+    CHECK(again.error().os_errno == EEXIST);
+    CHECK(again.error().message.contains("interface lambdo0"));
+    require_ok(delete_address(socket, bridge, each));
+    CHECK(delete_address(socket, bridge, each).error().os_errno == EADDRNOTAVAIL);
+  }
+  CHECK(value_of(list_addresses(socket, bridge)).empty());
 }
 
 TEST_CASE("routes are added, listed and deleted") {
   if (!network_usable()) return;
   Namespace space;
-  const Link bridge = value_of(create_bridge(space.socket(), "lambdo0", mac_of("bridge")));
-  require_ok(set_up(space.socket(), bridge, true));
-  require_ok(add_address(space.socket(), bridge, subnet("192.168.10.1/24")));
-  const Route direct{subnet("10.1.0.0/16"), std::nullopt, bridge.index};
-  const Route by_gateway{subnet("0.0.0.0/0"), Ipv4Address{0xc0a80afe}, bridge.index};
-  require_ok(add_route(space.socket(), direct));
-  require_ok(add_route(space.socket(), by_gateway));
+  NetlinkSocket& socket = space.socket();
+  const Link bridge = value_of(create_bridge(socket, "lambdo0", mac_of("bridge")));
+  require_ok(set_up(socket, bridge, true));
+  require_ok(add_address(socket, bridge, subnet("192.168.10.1/24")));
+  require_ok(add_address(socket, bridge, subnet("fd00:1::1/64")));
   const auto has = [&](const Route& route) {
-    const std::vector<Route> routes = value_of(list_routes(space.socket()));
+    const std::vector<Route> routes = value_of(list_routes(socket));
     return std::ranges::find(routes, route) != routes.end();
   };
-  CHECK(has(direct));
-  CHECK(has(by_gateway));
-  require_ok(delete_route(space.socket(), direct));
-  require_ok(delete_route(space.socket(), by_gateway));
-  CHECK_FALSE(has(direct));
-  CHECK_FALSE(has(by_gateway));
+  for (const Route& route : std::vector<Route>{
+           {subnet("10.1.0.0/16"), std::nullopt, bridge.index},
+           {subnet("0.0.0.0/0"), address("192.168.10.254"), bridge.index},
+           {subnet("fd00:2::/48"), std::nullopt, bridge.index},
+           {subnet("::/0"), address("fd00:1::fe"), bridge.index},
+       }) {
+    CAPTURE(route.to.text());
+    require_ok(add_route(socket, route));
+    CHECK(has(route));
+    require_ok(delete_route(socket, route));
+    CHECK_FALSE(has(route));
+  }
 }
 
 TEST_CASE("neighbours are set once for all, and replaced") {
   if (!network_usable()) return;
   Namespace space;
-  const Link bridge = value_of(create_bridge(space.socket(), "lambdo0", mac_of("bridge")));
-  require_ok(set_up(space.socket(), bridge, true));
-  const Ipv4Address address{0xc0a80a02};
-  require_ok(set_neighbour(space.socket(), bridge, address, mac_of("a")));
-  require_ok(set_neighbour(space.socket(), bridge, address, mac_of("b")));
-  CHECK(value_of(list_neighbours(space.socket(), bridge)) == std::vector{Neighbour{address, mac_of("b")}});
-  require_ok(delete_neighbour(space.socket(), bridge, address));
-  CHECK(value_of(list_neighbours(space.socket(), bridge)).empty());
-  CHECK(delete_neighbour(space.socket(), bridge, address).error().code == Code::not_found);
+  NetlinkSocket& socket = space.socket();
+  const Link bridge = value_of(create_bridge(socket, "lambdo0", mac_of("bridge")));
+  require_ok(set_up(socket, bridge, true));
+  for (const char* text : {"192.168.10.2", "fd00:1::c0a8:a02"}) {
+    CAPTURE(text);
+    require_ok(set_neighbour(socket, bridge, address(text), mac_of("a")));
+    require_ok(set_neighbour(socket, bridge, address(text), mac_of("b")));
+    CHECK(value_of(list_neighbours(socket, bridge)) == std::vector{Neighbour{address(text), mac_of("b")}});
+    require_ok(delete_neighbour(socket, bridge, address(text)));
+    CHECK(value_of(list_neighbours(socket, bridge)).empty());
+    CHECK(delete_neighbour(socket, bridge, address(text)).error().code == Code::not_found);
+  }
 }
 
 TEST_CASE("a forwarding entry belongs to a bridge's port") {

@@ -1,5 +1,6 @@
 #include "net/host_network.h"
 
+#include <cerrno>
 #include <utility>
 
 #include "base/syscalls.h"
@@ -41,6 +42,25 @@ FirewallSettings firewall_settings(const HostNetworkSettings& settings, bool ado
           .limits = settings.limits};
 }
 
+/// A killed server of this state directory may have had another bridge, which another server uses by now: its
+/// rules are that one's then, and no longer ours to undo. Gives the locks of those that nobody uses.
+Result<std::vector<BridgeLock>> claim_former_bridges(Journal& journal, const std::string& own) {
+  std::vector<BridgeLock> claimed;
+  const std::vector<Made> entries = journal.entries();
+  for (const Made& made : entries) {
+    if (made.kind != Made::Kind::rules || made.name == own) continue;
+    auto lock = BridgeLock::take(made.name);
+    if (lock) {
+      claimed.push_back(std::move(*lock));
+    } else if (lock.error().os_errno == EADDRINUSE) {
+      TRY(journal.strike(made));
+    } else {
+      return std::unexpected(lock.error());
+    }
+  }
+  return claimed;
+}
+
 }  // namespace
 
 HostNetwork::HostNetwork(HostNetworkSettings settings, NetlinkSocket socket, Journal journal, Bridge bridge,
@@ -60,7 +80,10 @@ Result<HostNetwork> HostNetwork::open(HostNetworkSettings settings) {
   Journal journal = TRY(Journal::open(settings.state_dir + "/network"));
   // Before anything is undone or written down: the rules of this bridge are its server's.
   BridgeLock lock = TRY(BridgeLock::take(settings.bridge));
-  TRY(undo_all(socket, journal));
+  {
+    const std::vector<BridgeLock> former = TRY(claim_former_bridges(journal, settings.bridge));
+    TRY(undo_all(socket, journal));
+  }
   // Written down before the bridge, so that they are undone after it: no guest is ever without rules.
   TRY(journal.record(rules_of(settings.bridge)));
   auto bridge = Bridge::set_up(socket, journal, std::move(lock), {settings.address, settings.ipv6});

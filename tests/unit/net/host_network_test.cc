@@ -334,21 +334,26 @@ TEST_CASE("a port that outlives its rules is removed") {
   CHECK_FALSE(find_link(space.socket(), guest.port));
 }
 
-TEST_CASE("a server starts over what a killed one left") {
-  if (!network_usable()) return;
-  const TestFolder folder;
-  Namespace space;
-  const std::string before = view_of(space.socket());
+/// A server that has a guest, and is killed.
+void live_and_be_killed(const HostNetworkSettings& settings) {
   const pid_t child = ::fork();
   REQUIRE(child >= 0);
   if (child == 0) {
-    HostNetwork network = value_of(HostNetwork::open(settings_in(folder)));
+    HostNetwork network = value_of(HostNetwork::open(settings));
     const AttachedGuest guest = value_of(network.attach("guest", {}, 0));
     ::kill(::getpid(), SIGKILL);
   }
   int status = 0;
   REQUIRE(::waitpid(child, &status, 0) == child);
   CHECK(WIFSIGNALED(status));
+}
+
+TEST_CASE("a server starts over what a killed one left") {
+  if (!network_usable()) return;
+  const TestFolder folder;
+  Namespace space;
+  const std::string before = view_of(space.socket());
+  live_and_be_killed(settings_in(folder));
   CHECK(view_of(space.socket()) != before);
   HostNetwork network = value_of(HostNetwork::open(settings_in(folder)));
   CHECK_FALSE(network.bridge().adopted());
@@ -356,6 +361,31 @@ TEST_CASE("a server starts over what a killed one left") {
   require_ok(network.detach(guest.port, 0));
   guest.end.reset();
   require_ok(network.close());
+  CHECK(view_of(space.socket()) == before);
+}
+
+TEST_CASE("a server that starts with another bridge leaves its former one to the server that has it now") {
+  if (!network_usable()) return;
+  const TestFolder folder;
+  const TestFolder others_folder;
+  Namespace space;
+  const std::string before = view_of(space.socket());
+  live_and_be_killed(settings_in(folder));
+  HostNetwork others = value_of(HostNetwork::open(settings_in(others_folder)));
+  AttachedGuest guest = value_of(others.attach("guest", {}, 0));
+  const std::string served = view_of(space.socket());
+
+  HostNetworkSettings moved = settings_in(folder);
+  moved.bridge = "lambdo1";
+  moved.address = value_of(Ipv4Subnet::parse("192.168.11.1/24"));
+  HostNetwork network = value_of(HostNetwork::open(moved));
+  CHECK(find_link(space.socket(), guest.port));
+  require_ok(network.close());
+  CHECK(view_of(space.socket()) == served);
+
+  require_ok(others.detach(guest.port, 0));
+  guest.end.reset();
+  require_ok(others.close());
   CHECK(view_of(space.socket()) == before);
 }
 

@@ -20,7 +20,7 @@ namespace lambdo::helper {
 
 namespace {
 
-constexpr int kReadyTimeoutMs = 15'000;
+constexpr int kReadyTimeoutMs = 60'000;
 
 Result<Message> wait_ready(const std::string& name, const Fd& socket, Protocol protocol, uint8_t ready) {
   pollfd readable{.fd = socket.get(), .events = POLLIN};

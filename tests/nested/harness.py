@@ -1,7 +1,7 @@
 """Runs the KVM suites: in a nested host, or directly where this machine's own KVM is usable.
 
 A test that fails, hangs, takes the machine down or never runs makes the run fail; after a lost machine the
-remaining tests get a new one. The last line is "N passed, N failed[, N skipped]".
+remaining tests get a new one. All tests are spread over two nested hosts. The last line is "N passed, N failed[, N skipped]".
 """
 import argparse
 import collections
@@ -11,6 +11,7 @@ import pathlib
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 from machine import ROOT, Machine, MachineLost, Setup, SetupError
@@ -19,6 +20,13 @@ import guest_images
 import suites
 
 LOG_TAIL_LINES = 40
+BOOT_ATTEMPTS = 3
+
+
+def say(*lines):
+    """Whole lines, also where several threads have something to say."""
+    sys.stdout.write("".join(f"{line}\n" for line in lines))
+    sys.stdout.flush()
 
 
 class Log:
@@ -57,20 +65,39 @@ class NestedRunner:
     """Runs tests in a nested host, which starts with the first of them and again after it was lost."""
     emulated = True
 
-    def __init__(self, setup, logs, boot_limit_s=180):
+    def __init__(self, setup, logs, boot_limit_s=120):
         self.setup = setup
         self.logs = logs
         self.boot_limit_s = boot_limit_s
         self.machine = None
         self.machines = 0
 
-    def run(self, test, log):
-        if self.machine is None:
-            self.machines += 1
-            self.machine = Machine(self.setup, self.logs / f"machine-{self.machines}" / "console.log")
+    def run(self, test, log, attempt):
+        for left in reversed(range(BOOT_ATTEMPTS)):
+            if self.machine is not None:
+                break
+            self._boot(left)
+        return self.machine.run(f"NESTED_ATTEMPT={attempt}; {test.command}", test.timeout_s, log.write)
+
+    def _boot(self, attempts_left):
+        self.machines += 1
+        self.machine = Machine(self.setup, self.logs / f"machine-{self.machines}" / "console.log")
+        try:
             ready_s = self.machine.wait_ready(self.boot_limit_s)
-            print(f"nested: the nested host was ready after {ready_s:.1f} s", flush=True)
-        return self.machine.run(test.command, test.timeout_s, log.write)
+        except MachineLost as lost:
+            self.close()
+            if not attempts_left:
+                raise
+            say(f"nested: the nested host did not come up, which is tried again: {lost}")
+        else:
+            say(f"nested: the nested host was ready after {ready_s:.1f} s")
+
+    def broken(self):
+        """Whether the machine's own kernel shows signs of the emulator's faults: then it is given up."""
+        if self.machine is None or not self.machine.console_shows(EMULATORS_FAULT):
+            return False
+        self.close()
+        return True
 
     def close(self):
         if self.machine is not None:
@@ -85,11 +112,12 @@ class DirectRunner:
     def __init__(self, environment):
         self.environment = os.environ | environment
 
-    def run(self, test, log):
+    def run(self, test, log, attempt):
         start = time.monotonic()
         command = ["timeout", "--signal=KILL", str(test.timeout_s), "unshare", "--fork", "--pid", "--kill-child",
                    "--mount-proc", "sh", "-c", f"{test.command}\nexit $?"]
-        with subprocess.Popen(command, cwd=ROOT, env=self.environment, stdin=subprocess.DEVNULL,
+        environment = self.environment | {"NESTED_ATTEMPT": str(attempt)}
+        with subprocess.Popen(command, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL,
                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
             while data := process.stdout.read1():
                 log.write(data)
@@ -105,37 +133,59 @@ def run_test(runner, test, log):
     missing = [path for path in test.files if not (ROOT / path).exists()]
     if missing:
         return Outcome("failed", f"{missing[0]} is missing: build it first")
-    for attempt in range(test.attempts):
+    for attempt in range(1, test.attempts + 1):
         log.begin()
-        last = attempt + 1 == test.attempts
+        last = attempt == test.attempts
         try:
-            status, seconds = runner.run(test, log)
+            status, seconds = runner.run(test, log, attempt)
         except MachineLost as lost:
             runner.close()
             if last:
                 return Outcome("failed", str(lost))
-            print(f"nested: {test.name}: the nested host was lost, which starts again with a new one: {lost}", flush=True)
+            say(f"nested: {test.name}: the nested host was lost, which starts again with a new one: {lost}")
             continue
-        if last or status in (0, SKIPPED_STATUS) or not runner.emulated or not log.shows(EMULATORS_FAULT):
+        if last or status in (0, SKIPPED_STATUS) or not runner.emulated:
             break
-        print(f"nested: {test.name}: failed, and the emulator broke a guest's kernel meanwhile: once more", flush=True)
+        if not log.shows(EMULATORS_FAULT) and not runner.broken():
+            break
+        say(f"nested: {test.name}: failed, and the emulator broke a kernel meanwhile: once more")
     lines = log.end()
     return judge(status, seconds, test.timeout_s, lines[-1] if lines else "")
 
 
-def run_tests(runner, tests, logs, live=False):
-    """Runs all tests one after another and says what came of each; gives the outcomes."""
-    outcomes = []
-    for test in tests:
-        log = Log(logs / f"{test.name}.log", live)
-        outcome = run_test(runner, test, log)
-        outcomes.append(outcome)
-        tail = log.end()
-        reason = f": {outcome.reason}" if outcome.reason else ""
-        print(f"nested: {test.name}: {outcome.verdict} ({outcome.seconds:.1f} s){reason}", flush=True)
-        if outcome.verdict == "failed" and not live:
-            print(f"  the end of {log.path}:", *(f"  | {line}" for line in tail), sep="\n", flush=True)
-    return outcomes
+def run_and_tell(runner, test, logs, live):
+    log = Log(logs / f"{test.name}.log", live)
+    outcome = run_test(runner, test, log)
+    tail = log.end()
+    reason = f": {outcome.reason}" if outcome.reason else ""
+    lines = [f"nested: {test.name}: {outcome.verdict} ({outcome.seconds:.1f} s){reason}"]
+    if outcome.verdict == "failed" and not live:
+        lines += [f"  the end of {log.path}:", *(f"  | {line}" for line in tail)]
+    say(*lines)
+    return outcome
+
+
+def run_tests(runners, tests, logs, live=False):
+    """Runs all tests, on each of the runners one after another, and says what came of each; gives the outcomes."""
+    outcomes = {}
+    waiting = collections.deque(tests)
+
+    def work(runner):
+        while True:
+            try:
+                test = waiting.popleft()
+            except IndexError:
+                return
+            outcomes[test] = run_and_tell(runner, test, logs, live)
+
+    # Ends with this process, and QEMU with its thread.
+    others = [threading.Thread(target=work, args=(runner,), daemon=True) for runner in runners[1:]]
+    for thread in others:
+        thread.start()
+    work(runners[0])
+    for thread in others:
+        thread.join()
+    return [outcomes.get(test, Outcome("failed", "it did not run")) for test in tests]
 
 
 def count(outcomes):
@@ -178,7 +228,8 @@ def parse_arguments():
     parser.add_argument("--build", default="build/release", help="folder with what is tested (default %(default)s)")
     parser.add_argument("--kernel", default="build/guest-kernel", help="folder made by ./dev guest-kernel")
     parser.add_argument("--memory", type=int, default=4096, metavar="MIB", help="of the nested host (default %(default)s)")
-    parser.add_argument("--cpus", type=int, default=2, help="of the nested host (default %(default)s)")
+    parser.add_argument("--cpus", type=int, default=1, help="of the nested host (default %(default)s)")
+    parser.add_argument("--hosts", type=int, default=2, help="nested hosts at once for several tests (default %(default)s)")
     parser.add_argument("--counted", action="store_true",
                         help="a nested host of one CPU whose time is the instructions it executes: repeatable")
     parser.add_argument("--logs", default="build/logs/nested", help="folder for output and console (default %(default)s)")
@@ -197,6 +248,13 @@ def make_setup(arguments):
                  results=ROOT / arguments.results, memory_mib=arguments.memory,
                  cpus=1 if arguments.counted else arguments.cpus, counted=arguments.counted,
                  environment={name: str(value) for name, value in environment.items()})
+
+
+def make_runners(arguments, setup, logs, direct, alone):
+    if direct:
+        return [DirectRunner(setup.environment)]
+    hosts = 1 if alone else arguments.hosts
+    return [NestedRunner(setup, logs / f"host-{number + 1}" if hosts > 1 else logs) for number in range(hosts)]
 
 
 def run_shell(setup, logs):
@@ -222,12 +280,13 @@ def main():
         arguments.on == "direct" or (arguments.on == "auto" and kvm_is_usable(arguments.build)))
     print("nested: directly, this machine's KVM is usable" if direct else "nested: in a nested host", flush=True)
     guest_images.prepare(arguments.build)
-    runner = DirectRunner(setup.environment) if direct else NestedRunner(setup, logs)
+    live = bool(arguments.verbose or arguments.tests or arguments.command)
+    runners = make_runners(arguments, setup, logs, direct, live or len(chosen) == 1)
     try:
-        live = bool(arguments.verbose or arguments.tests or arguments.command)
-        outcomes = run_tests(runner, chosen, logs, live)
+        outcomes = run_tests(runners, chosen, logs, live)
     finally:
-        runner.close()
+        for runner in runners:
+            runner.close()
     counts = count(outcomes)
     if arguments.counts:
         pathlib.Path(arguments.counts).write_text(" ".join(map(str, counts)) + "\n")

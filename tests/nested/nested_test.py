@@ -5,8 +5,9 @@ import signal
 
 SKIPPED_STATUS = 77
 KILLED_STATUS = 128 + signal.SIGKILL
-# What emulation does to a kernel under a kernel, once in some hundred VMs: an exception on a wrong stack.
-EMULATORS_FAULT = re.compile(rb"double_fault|triple fault|stack recursion|corrupted stack end|scheduling while atomic")
+# What emulation does to a kernel under a kernel, once in some hundred VMs: an exception on a wrong stack, or a lost task.
+EMULATORS_FAULT = re.compile(rb"double_fault|triple fault|stack recursion|corrupted stack end|scheduling while atomic|"
+                             rb"stack guard page|Fatal exception in interrupt|detected stalls on CPUs|soft lockup")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,7 +22,8 @@ class NestedTest:
     command: str
     files: tuple = ()
     timeout_s: int = 120
-    attempts: int = 1  # how often it may lose its machine, or a guest by the emulator's fault, until it has failed
+    # How often it may lose its machine, or a guest by the emulator's fault, until it has failed. $NESTED_ATTEMPT counts from 1.
+    attempts: int = 1
 
 
 @dataclasses.dataclass

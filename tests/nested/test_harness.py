@@ -70,7 +70,7 @@ def test_a_lost_machine_is_replaced_as_often_as_a_test_says(setup, tmp_path):
     always = "echo c >/proc/sysrq-trigger; sleep 60"
     try:
         tests = [NestedTest("first", first, timeout_s=60, attempts=2), NestedTest("always", always, timeout_s=60, attempts=2)]
-        outcomes = harness.run_tests(runner, tests, tmp_path)
+        outcomes = harness.run_tests([runner], tests, tmp_path)
         assert [outcome.verdict for outcome in outcomes] == ["passed", "failed"]
         assert "its kernel panicked" in outcomes[1].reason
         assert runner.machines == 3
@@ -78,18 +78,54 @@ def test_a_lost_machine_is_replaced_as_often_as_a_test_says(setup, tmp_path):
         runner.close()
 
 
-@pytest.mark.parametrize("words, attempts", [("exc_double_fault", 2), ("a mistake", 1)])
-def test_only_what_the_emulator_broke_is_tried_again(setup, tmp_path, words, attempts):
+@pytest.mark.parametrize("said, attempts, machines", [
+    ("echo exc_double_fault", 2, 1),
+    ("echo '<1>watchdog: BUG: soft lockup' >/dev/kmsg", 2, 3),
+    ("echo a mistake", 1, 1),
+])
+def test_only_what_the_emulator_broke_is_tried_again(setup, tmp_path, said, attempts, machines):
     runner = harness.NestedRunner(setup, tmp_path)
-    again = f"echo >>$NESTED_RESULTS/attempts; [ $(wc -l <$NESTED_RESULTS/attempts) = 2 ] || {{ echo {words}; false; }}"
-    always = f"echo >>$NESTED_RESULTS/always; echo {words}; false"
+    again = f"echo >>$NESTED_RESULTS/attempts; [ $NESTED_ATTEMPT = 2 ] || {{ {said}; false; }}"
+    always = f"echo >>$NESTED_RESULTS/always; {said}; false"
     try:
         tests = [NestedTest("again", again, attempts=2), NestedTest("always", always, attempts=2)]
-        outcomes = harness.run_tests(runner, tests, tmp_path)
+        outcomes = harness.run_tests([runner], tests, tmp_path)
         assert [outcome.verdict for outcome in outcomes] == ["passed" if attempts == 2 else "failed", "failed"]
+        assert (setup.results / "attempts").read_text() == attempts * "\n"
         assert (setup.results / "always").read_text() == attempts * "\n"
+        assert runner.machines == machines
     finally:
         runner.close()
+
+
+def test_several_nested_hosts_share_the_tests(setup, tmp_path):
+    runners = [harness.NestedRunner(setup, tmp_path / str(number)) for number in range(2)]
+    # The first two pass only when both run at once.
+    meet = "touch $NESTED_RESULTS/{0}; until [ -e $NESTED_RESULTS/{1} ]; do sleep 0.1; done"
+    tests = [NestedTest("one", meet.format("a", "b"), timeout_s=60), NestedTest("other", meet.format("b", "a"), timeout_s=60),
+             NestedTest("fails", "false"), NestedTest("passes", "true")]
+    try:
+        outcomes = harness.run_tests(runners, tests, tmp_path)
+        assert [outcome.verdict for outcome in outcomes] == ["passed", "passed", "failed", "passed"]
+        assert [runner.machines for runner in runners] == [1, 1]
+    finally:
+        for runner in runners:
+            runner.close()
+
+
+def test_a_further_attempt_leaves_out_what_passed(tmp_path):
+    passed = tmp_path / "passed"
+    command = [sys.executable, "-m", "pytest", "tests/nested/engine/test_kvm_engine.py", "-p", "no:cacheprovider", "--collect-only", "-q"]
+
+    def collected():
+        done = subprocess.run(command, cwd=ROOT, env=os.environ | {"LAMBDO_PASSED": str(passed)}, stdout=subprocess.PIPE, text=True,
+                              timeout=60, check=True)
+        return [line for line in done.stdout.splitlines() if "::" in line]
+
+    everything = collected()
+    passed.write_text("".join(f"{name}\n" for name in everything[1:]))
+    assert len(everything) > 1
+    assert collected() == everything[:1]
 
 
 def test_every_outcome_in_nested_hosts(setup, tmp_path):
@@ -97,7 +133,7 @@ def test_every_outcome_in_nested_hosts(setup, tmp_path):
     rows = EVERYWHERE + NESTED_ONLY
     runner = harness.NestedRunner(setup, tmp_path)
     try:
-        check(rows, harness.run_tests(runner, as_tests(rows), tmp_path))
+        check(rows, harness.run_tests([runner], as_tests(rows), tmp_path))
         assert (setup.results / "kept").read_text() == "kept\n"
         assert (tmp_path / "output-without-end-of-line.log").read_bytes() == b"abc"
         assert (tmp_path / "forges-an-end.log").read_bytes() == b"\n\036deadbeef 0 0\n"
@@ -117,15 +153,16 @@ def assert_tells_a_hung_machine(machine):
 
 
 def test_every_outcome_directly(tmp_path):
-    outcomes = harness.run_tests(harness.DirectRunner({}), as_tests(EVERYWHERE), tmp_path)
+    outcomes = harness.run_tests([harness.DirectRunner({})], as_tests(EVERYWHERE), tmp_path)
     check(EVERYWHERE, outcomes)
     assert harness.count(outcomes) == (4, 8, 1)
 
 
 def test_a_machine_that_never_starts_is_told_and_leaves_nothing(setup, tmp_path):
     setup.kernel = ROOT / "README.md"
-    outcome, = harness.run_tests(harness.NestedRunner(setup, tmp_path), [NestedTest("never", "true")], tmp_path)
-    assert outcome.verdict == "failed"
+    runner = harness.NestedRunner(setup, tmp_path)
+    outcome, = harness.run_tests([runner], [NestedTest("never", "true")], tmp_path)
+    assert (outcome.verdict, runner.machines) == ("failed", harness.BOOT_ATTEMPTS)
     assert "the machine ended by itself (QEMU's status 1" in outcome.reason
 
 

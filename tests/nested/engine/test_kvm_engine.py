@@ -152,7 +152,7 @@ def test_guest_that_panics_during_its_run_is_an_error_and_not_a_result(servers):
 
 def test_runs_one_after_another_leave_nothing(servers, tmp_path):
     serving = servers.start([tiny_language(tmp_path, warm=2)], runner={"max_running": 2})
-    runs = 200
+    runs = int(os.environ.get("LAMBDO_KVM_RUNS", "60"))
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
         for number, answer in enumerate(pool.map(lambda n: serving.run("bash", f"echo {n}"), range(10))):
             assert answer["stdout"] == f"{number}\n"

@@ -98,18 +98,26 @@ table arp $TABLE {
 // goes, so do its connections. "ct status dnat" is a connection to an address of the host's that the host
 // gave away to something of its own. Only the server's user connects to guests: agents that come over TCP
 // know their caller by nothing else.
+//
+// Connections outlive guests, and the next one may have the same address. So they have the mark of the guest
+// that opened them, and no other guest has its mark: they count for it alone, and what comes back is for it
+// alone. An ICMP error is "related", with the connection that it quotes: that may be anybody's, so it is not
+// marked by it, and is let through from the connection's guest only.
 constexpr std::string_view kInetTable = R"(
 table inet $TABLE {
   set guests { type ipv4_addr; }
   set online { type ipv4_addr; }
+  map marks { type ipv4_addr : mark; }
+  set owners { type ipv4_addr . mark; }
   set refused { type ipv4_addr; counter; }
-  set connections { type ipv4_addr; size 65535; flags dynamic; }
+  set connections { type mark; size 65535; flags dynamic; }
   set agent_calls { type ipv4_addr; size 65535; flags dynamic,timeout; timeout 1m; }
   map policies { type ipv4_addr : verdict; }
   $6 set guests6 { type ipv6_addr; }
   $6 set online6 { type ipv6_addr; }
+  $6 map marks6 { type ipv6_addr : mark; }
+  $6 set owners6 { type ipv6_addr . mark; }
   $6 set refused6 { type ipv6_addr; counter; }
-  $6 set connections6 { type ipv6_addr; size 65535; flags dynamic; }
   $6 map policies6 { type ipv6_addr : verdict; }
   chain input {
     type filter hook input priority filter - 10; policy accept;
@@ -145,6 +153,8 @@ table inet $TABLE {
   chain from_guest {
     oifname "$BRIDGE" goto refuse
     ct state invalid goto refuse
+    ct state related ip saddr . ct mark != @owners goto refuse
+    $6 ct state related ip6 saddr . ct mark != @owners6 goto refuse
     ct status dnat goto refuse
     $6 icmpv6 type { $LINK_TALK } goto refuse
     ip daddr { $RESOLVERS } ip saddr @online meta l4proto { tcp, udp } th dport 53 goto permit
@@ -158,12 +168,14 @@ table inet $TABLE {
     goto refuse
   }
   chain to_guest {
-    ct state established,related accept
+    ct state established,related ip daddr . ct mark @owners accept
+    $6 ct state established,related ip6 daddr . ct mark @owners6 accept
     drop
   }
   chain permit {
-    ct state new add @connections { ip saddr ct count over $MAX_CONNECTIONS } goto refuse
-    $6 ct state new add @connections6 { ip6 saddr ct count over $MAX_CONNECTIONS } goto refuse
+    ct direction original ct state new,established ct mark set ip saddr map @marks
+    $6 ct direction original ct state new,established ct mark set ip6 saddr map @marks6
+    ct state new add @connections { ct mark ct count over $MAX_CONNECTIONS } goto refuse
     accept
   }
   chain refuse {

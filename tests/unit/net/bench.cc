@@ -152,4 +152,27 @@ Flow Bench::flow(const TestGuest& from, const char* to, uint16_t port) const {
           .to_port = port};
 }
 
+Flow Bench::flow_back(const char* from, uint16_t from_port, uint16_t to_port) {
+  return {.from_mac = mac_of("world"),
+          .to_mac = mac_of("uplink"),
+          .from = ip(from),
+          .to = ip("203.0.113.1"),
+          .from_port = from_port,
+          .to_port = to_port};
+}
+
+void Bench::ask_outside(uint16_t port, uint16_t from_port) {
+  const Capture from = Capture::of_udp_port(from_port);
+  sockaddr_in to{};
+  to.sin_family = AF_INET;
+  to.sin_port = htons(port);
+  to.sin_addr.s_addr = htonl(ip("203.0.113.2").value);
+  REQUIRE(::sendto(from.fd().get(), "asks", 4, 0, reinterpret_cast<const sockaddr*>(&to), sizeof to) == 4);
+}
+
+void Bench::send_from_outside(const std::string& frame) const {
+  REQUIRE(::write(outside_capture_->fd().get(), frame.data(), frame.size()) ==
+          static_cast<ssize_t>(frame.size()));
+}
+
 }  // namespace lambdo::net

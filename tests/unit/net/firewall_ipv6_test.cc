@@ -1,4 +1,5 @@
 #include <string>
+#include <vector>
 
 #include "base/syscalls.h"
 #include "bench.h"
@@ -50,6 +51,16 @@ struct Ipv6Bench {
   [[nodiscard]] Ipv6Flow flow(const TestGuest& guest, const char* to) const {
     return {
         .from_mac = guest.lease.mac, .to_mac = bench.bridge().mac, .from = *guest.lease.ipv6, .to = ip6(to)};
+  }
+
+  /// From outside, port 9999, to the address of the host's uplink.
+  static Ipv6Flow flow_back(const char* from, uint16_t to_port) {
+    return {.from_mac = mac_of("world"),
+            .to_mac = mac_of("uplink"),
+            .from = ip6(from),
+            .to = ip6("2001:db8::1"),
+            .from_port = 9999,
+            .to_port = to_port};
   }
 };
 
@@ -147,18 +158,77 @@ TEST_CASE("what no guest reaches of IPv6 it does not reach with full access eith
   CHECK(with.bench.outside().sees("allowed", kSoon));
 }
 
-TEST_CASE("connections of IPv6 have their limit") {
+TEST_CASE("connections of both families have one limit") {
   if (!network_usable()) return;
   Ipv6Bench with;
   Firewall firewall = install(with.bench);
   const TestGuest guest = with.add_guest(firewall, 1);
-  for (uint16_t i = 0; i < 9; ++i) {
+  const auto connect = [&](uint16_t i) {
+    const std::string bytes = "connection " + std::to_string(i);
+    const auto from_port = static_cast<uint16_t>(40000 + i);
     Ipv6Flow flow = with.flow(guest, "2400:2::1");
-    flow.from_port = static_cast<uint16_t>(40000 + i);
-    guest.send(udp6_frame(flow, "connection " + std::to_string(i)));
-  }
+    Flow ipv4_flow = with.bench.flow(guest, "203.0.113.2", 9999);
+    flow.from_port = ipv4_flow.from_port = from_port;
+    guest.send(i % 2 == 0 ? udp6_frame(flow, bytes) : udp_frame(ipv4_flow, bytes));
+  };
+  for (uint16_t i = 0; i < 10; ++i) connect(i);
   CHECK(with.bench.outside().sees("connection 7", kSoon));
-  CHECK_FALSE(with.bench.outside().sees("connection 8", kNever));
+  CHECK_FALSE(with.bench.outside().sees("connection", kNever));
+  CHECK(value_of(firewall.counters(guest.port)).refused_packets == 2);
+  require_ok(firewall.remove_guest(guest.port));
+  require_ok(firewall.add_guest({guest.port, guest.lease, {.access = Policy::Access::full}}));
+  connect(10);
+  connect(11);
+  CHECK(with.bench.outside().sees("connection 10", kSoon));
+  CHECK(with.bench.outside().sees("connection 11", kSoon));
+}
+
+TEST_CASE("what the world sends to the last guest with an IPv6 address does not reach the next") {
+  if (!network_usable()) return;
+  for (const bool killed : {false, true}) {
+    CAPTURE(killed);
+    Ipv6Bench with;
+    Firewall firewall = install(with.bench);
+    TestGuest guest = with.add_guest(firewall, 1);
+    TestGuest other = with.add_guest(firewall, 2);
+    const auto asks = [&](const TestGuest& asking, uint16_t port) {
+      Ipv6Flow flow = with.flow(asking, "2400:2::1");
+      flow.from_port = port;
+      asking.send(udp6_frame(flow, "question"));
+      return with.bench.outside().sees("question", kSoon);
+    };
+    const auto is_answered = [&](TestGuest& asking, uint16_t port, bool expected = true) {
+      with.bench.send_from_outside(udp6_frame(Ipv6Bench::flow_back("2400:2::1", port), "answer"));
+      return asking.tap.sees("answer", expected ? kSoon : kNever);
+    };
+    CHECK(asks(guest, 30000));
+    CHECK(is_answered(guest, 30000));
+    const std::vector<TestGuest*> next = killed ? std::vector{&guest, &other} : std::vector{&guest};
+    if (killed) firewall = install(with.bench);
+    if (!killed) require_ok(firewall.remove_guest(guest.port));
+    for (const TestGuest* each : next) {
+      require_ok(firewall.add_guest({each->port, each->lease, {.access = Policy::Access::full}}));
+    }
+    CHECK_FALSE(is_answered(guest, 30000, false));
+    CHECK(asks(other, 30001));
+    CHECK(is_answered(other, 30001));
+    // Forgotten, its ports are the world's own.
+    const uint16_t own_port = killed ? 30000 : 30002;
+    CHECK(asks(guest, own_port));
+    CHECK(is_answered(guest, own_port));
+    // Of another's connection a guest says nothing to the world.
+    const auto complains = [&](const TestGuest& about, uint16_t port, bool expected) {
+      Ipv6Flow back = Ipv6Bench::flow_back("2400:2::1", port);
+      back.to = *about.lease.ipv6;
+      guest.send(unreachable6_frame(with.flow(guest, "2400:2::1"), udp6_frame(back, "quoted")));
+      return with.bench.outside().sees("quoted", expected ? kSoon : kNever);
+    };
+    CHECK_FALSE(complains(other, 30001, false));
+    CHECK(complains(guest, own_port, true));
+    CHECK(is_answered(other, 30001));
+    require_ok(firewall.remove());
+    CHECK(complains(other, 30001, true));
+  }
 }
 
 }  // namespace lambdo::net

@@ -131,6 +131,7 @@ def test_a_request_gets_what_the_server_lets_it_ask_for(server):
 
 def test_what_is_denied_never_leaves_the_host(server):
     targets = [f"{WORLD}-8001", f"{WORLD}-9000", f"{DENIED}-8000", f"{METADATA}-8000", f"{WORLD_IPV6}-8000",
+               "168.63.129.16-8000", "100.100.100.200-8000",
                "192.168.10.1-22", f"192.168.10.1-{server.address[1]}", f"5.5.5.1-{server.address[1]}",
                f"{WORLD}-53"]
     before = len(seen())

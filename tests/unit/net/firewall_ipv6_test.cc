@@ -69,6 +69,7 @@ Firewall install(const Bench& bench) {
                                      .port_prefix = Bench::kPrefix,
                                      .gateway = bench.gateway(),
                                      .ipv6 = true,
+                                     .resolvers = {ip6("fd00:ec2::253")},
                                      .denied = {value_of(IpSubnet::parse("2400:1::/32"))},
                                      .limits = {.max_connections = 8}}));
 }
@@ -146,16 +147,26 @@ TEST_CASE("what no guest reaches of IPv6 it does not reach with full access eith
   Firewall firewall = install(with.bench);
   const TestGuest guest = with.add_guest(firewall, 1);
   TestGuest other = with.add_guest(firewall, 2);
-  for (const char* to : {"::505:505", "::ffff:5.5.5.5", "64:ff9b::505:505", "64:ff9b:1::505:505", "2001::1",
-                         "2002:505:505::1", "fe80::1", "fd00:ec2::254", "2400:1::1", "fd00:1::1",
-                         "2001:db8::1", "fd00:1::c0a8:a03", "fd00:1::c0a8:a77"}) {
+  for (const char* to : {"::505:505",     "::ffff:5.5.5.5",    "64:ff9b::505:505",  "64:ff9b:1::505:505",
+                         "2001::1",       "2002:505:505::1",   "fe80::1",           "fd00:ec2::254",
+                         "fd00:ec2::253", "fd00:ec2:1::1",     "fd20:ce::254",      "fd00:c1::a9fe:a9fe",
+                         "fd00:42::42",   "fd00:a9fe:a9fe::1", "fd00:100::100:200", "2400:1::1",
+                         "fd00:1::1",     "2001:db8::1",       "fd00:1::c0a8:a03",  "fd00:1::c0a8:a77"}) {
     CAPTURE(to);
     guest.send(udp6_frame(with.flow(guest, to), "refused"));
   }
   CHECK_FALSE(with.bench.outside().sees("refused", kNever));
   CHECK_FALSE(other.tap.sees("refused"));
-  guest.send(udp6_frame(with.flow(guest, "2400:2::1"), "allowed"));
-  CHECK(with.bench.outside().sees("allowed", kSoon));
+  for (const char* to : {"2400:2::1", "fd20:ce::255", "fd00:ec3::254"}) {
+    CAPTURE(to);
+    guest.send(udp6_frame(with.flow(guest, to), "allowed"));
+    CHECK(with.bench.outside().sees("allowed", kSoon));
+  }
+  // AWS's resolver is one, where it is configured.
+  Ipv6Flow question = with.flow(guest, "fd00:ec2::253");
+  question.to_port = 53;
+  guest.send(udp6_frame(question, "a name"));
+  CHECK(with.bench.outside().sees("a name", kSoon));
 }
 
 TEST_CASE("connections of both families have one limit") {

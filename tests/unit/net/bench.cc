@@ -58,6 +58,15 @@ Capture Capture::of_udp_port(uint16_t port) {
   return Capture(std::move(socket));
 }
 
+Capture Capture::of_udp6_port(uint16_t port) {
+  Fd socket(::socket(AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  sockaddr_in6 address{};
+  address.sin6_family = AF_INET6;
+  address.sin6_port = htons(port);
+  bind_to(socket, &address, sizeof address);
+  return Capture(std::move(socket));
+}
+
 std::string Capture::next(long long deadline_ns) const {
   std::string buffer(4096, '\0');
   for (;;) {

@@ -24,6 +24,8 @@ class Capture {
   static Capture of_interface(const std::string& name);
   /// Of what a UDP socket of the host gets, at any of its addresses.
   static Capture of_udp_port(uint16_t port);
+  /// Of what one gets at IPv6 addresses.
+  static Capture of_udp6_port(uint16_t port);
 
   /// Whether something that contains `bytes` is there or comes within `limit`; throws away what is before it.
   bool sees(std::string_view bytes, std::chrono::milliseconds limit = std::chrono::milliseconds(0));

@@ -169,6 +169,33 @@ TEST_CASE("what no guest reaches of IPv6 it does not reach with full access eith
   CHECK(with.bench.outside().sees("a name", kSoon));
 }
 
+TEST_CASE("of the host a guest reaches nothing over IPv6") {
+  if (!network_usable()) return;
+  Ipv6Bench with;
+  Firewall firewall = install(with.bench);
+  TestGuest guest = with.add_guest(firewall, 1);
+  Capture service = Capture::of_udp6_port(9999);
+  const auto datagram_arrives = [&](const char* to, bool expected) {
+    const std::string bytes = std::string("datagram to ") + to;
+    guest.send(udp6_frame(with.flow(guest, to), bytes));
+    return service.sees(bytes, expected ? kSoon : kNever);
+  };
+  const auto ping_is_answered = [&](bool expected) {
+    guest.tap.clear();
+    guest.send(
+        icmpv6_frame(with.flow(guest, "fd00:1::1"), std::string{static_cast<char>(128), 0, 0, 0} + "ping"));
+    return guest.tap.sees("ping", expected ? kSoon : kNever);
+  };
+  CHECK_FALSE(datagram_arrives("fd00:1::1", false));
+  CHECK_FALSE(datagram_arrives("2001:db8::1", false));
+  CHECK_FALSE(ping_is_answered(false));
+  CHECK(value_of(firewall.counters(guest.port)).refused_packets == 3);
+  require_ok(firewall.remove());
+  CHECK(datagram_arrives("fd00:1::1", true));
+  CHECK(datagram_arrives("2001:db8::1", true));
+  CHECK(ping_is_answered(true));
+}
+
 TEST_CASE("connections of both families have one limit") {
   if (!network_usable()) return;
   Ipv6Bench with;

@@ -102,7 +102,8 @@ table arp $TABLE {
 // Connections outlive guests, and the next one may have the same address. So they have the mark of the guest
 // that opened them, and no other guest has its mark: they count for it alone, and what comes back is for it
 // alone. An ICMP error is "related", with the connection that it quotes: that may be anybody's, so it is not
-// marked by it, and is let through from the connection's guest only.
+// marked by it, and is let through from the connection's guest only; to the host never, which would believe
+// it about its own.
 constexpr std::string_view kInetTable = R"(
 table inet $TABLE {
   set guests { type ipv4_addr; }
@@ -144,7 +145,7 @@ table inet $TABLE {
     $6 ip6 saddr @guests6 oifname != "$BRIDGE" masquerade
   }
   chain to_host {
-    ct direction reply ct state established,related accept
+    ct direction reply ct state established accept
     $AGENT_RULE
     ip daddr { $RESOLVERS } ip saddr @online meta l4proto { tcp, udp } th dport 53 goto permit
     $6 ip6 daddr { $V6_RESOLVERS } ip6 saddr @online6 meta l4proto { tcp, udp } th dport 53 goto permit

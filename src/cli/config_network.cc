@@ -91,9 +91,14 @@ void read_policy(const YamlValue& value, net::Policy& policy) {
 }
 
 bool is_askable(const net::IpAddress& resolver, bool ipv6) {
-  constexpr uint32_t kLoopback = 127;
-  if (const auto* ipv4 = std::get_if<net::Ipv4Address>(&resolver.value))
-    return ipv4->value >> 24 != kLoopback;
+  if (const auto* ipv4 = std::get_if<net::Ipv4Address>(&resolver.value)) {
+    // RFC 1122, 3.2.1.3. Resolvers of libraries take 0.0.0.0 as one of the host's own.
+    constexpr uint32_t kThisHost = 0;
+    constexpr uint32_t kLoopback = 127;
+    constexpr uint32_t kMulticast = 224;
+    const uint32_t first_byte = ipv4->value >> 24;
+    return first_byte != kThisHost && first_byte != kLoopback && first_byte < kMulticast;
+  }
   return ipv6 && net::is_global_or_unique_local(std::get<net::Ipv6Address>(resolver.value));
 }
 

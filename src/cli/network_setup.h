@@ -16,8 +16,7 @@ namespace lambdo::cli {
 /// Whether guests may have a network: a language has one, requests may ask for it, or agents come over it.
 bool gives_network(const Config& config);
 
-/// Those of resolv.conf(5) that a guest can reach: not loopback, not link-local, and of IPv6 only with
-/// `ipv6`.
+/// Those of resolv.conf(5) that a guest can ask (cli/config_network.h, is_askable).
 std::vector<net::IpAddress> reachable_resolvers(std::string_view resolv_conf, bool ipv6 = false);
 
 /// The configured resolvers, or the host's.

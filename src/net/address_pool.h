@@ -21,8 +21,9 @@ struct Lease {
 };
 
 /// Gives out the addresses of a bridge's network, each to one guest at a time, and an Ethernet address with
-/// each. What comes back rests before it is given out again, so that packets and connections of the last
-/// guest are over by then. Times are CLOCK_MONOTONIC in nanoseconds.
+/// each. What comes back rests before it is given out again, so that what is still on its way to the last
+/// guest is over by then. (Its connections are not: net/ruleset.cc.) Times are CLOCK_MONOTONIC in
+/// nanoseconds.
 class AddressPool {
  public:
   /// `bridge` is the bridge's own address; it, the network's and the broadcast address are never given out.

@@ -1,5 +1,7 @@
 #include "net/firewall.h"
 
+#include <sys/random.h>
+
 #include <algorithm>
 #include <array>
 #include <charconv>
@@ -8,6 +10,7 @@
 #include <string_view>
 #include <utility>
 
+#include "base/check.h"
 #include "net/link.h"
 
 namespace lambdo::net {
@@ -24,6 +27,16 @@ std::string ipv6_identity_of(const std::string& port, const Lease& lease) {
 
 std::string chain_name(uint64_t number) {
   return "policy_" + std::to_string(number);
+}
+
+// Never 0, which is no mark, and none of the small numbers and low bits that others mark connections with.
+constexpr uint32_t kMarkBit = uint32_t{1} << 31;
+
+/// At random: the kernel may still know connections of guests that another process had.
+uint32_t first_mark() {
+  uint32_t mark = 0;
+  CHECK(::getrandom(&mark, sizeof mark, 0) == sizeof mark);
+  return mark | kMarkBit;
 }
 
 struct Counter {
@@ -54,9 +67,14 @@ std::optional<Counter> next_counter(std::string_view& text) {
 Result<Firewall> Firewall::install(FirewallSettings settings) {
   TRY(check_link_name(settings.bridge));
   TRY(check_link_name(settings.port_prefix));
-  Firewall firewall(std::move(settings), TRY(Nftables::open()));
+  Firewall firewall(std::move(settings), TRY(Nftables::open()), TRY(Conntrack::open()), first_mark());
   const std::string what = "rules for the guests of bridge " + firewall.settings_.bridge;
   TRY(firewall.nftables_.run(base_ruleset(firewall.settings_), what));
+  // Nobody has the mark yet: whether the kernel can, before there are guests.
+  if (auto can = firewall.conntrack_.forget(firewall.next_mark_); !can) {
+    static_cast<void>(firewall.remove());
+    return std::unexpected(std::move(can).error().with_context(what));
+  }
   return firewall;
 }
 
@@ -81,8 +99,29 @@ std::string Firewall::elements(const char* verb, const std::string& port, const 
     const std::string ipv6 = "{ " + guest.lease.ipv6->text() + " }\n";
     commands += in_inet + "guests6 " + ipv6 + in_inet + "refused6 " + ipv6;
   }
+  commands += mark_elements(verb, guest);
   if (guest.online) commands += online_elements(verb, guest.lease);
   return commands;
+}
+
+std::string Firewall::mark_elements(const char* verb, const Known& guest) const {
+  const std::string in_inet = std::string(verb) + " element inet " + table_name(settings_.bridge);
+  const std::string mark = std::to_string(guest.mark) + " }\n";
+  const auto of = [&](const std::string& family, const std::string& address) {
+    return in_inet + " marks" + family + " { " + address + " : " + mark + in_inet + " owners" + family +
+           " { " + address + " . " + mark;
+  };
+  std::string commands = of("", guest.lease.address.text());
+  if (guest.lease.ipv6) commands += of("6", guest.lease.ipv6->text());
+  return commands;
+}
+
+std::string Firewall::removal_of_dynamic_elements(const Known& guest) const {
+  const std::string table = " element inet " + table_name(settings_.bridge);
+  const std::string connections = table + " connections { " + std::to_string(guest.mark) + " }\n";
+  const std::string calls = table + " agent_calls { " + guest.lease.address.text() + " }\n";
+  // Deleting what is not there is an error; adding what is there is none.
+  return "add" + connections + "delete" + connections + "add" + calls + "delete" + calls;
 }
 
 std::string Firewall::online_elements(const char* verb, const Lease& lease) const {
@@ -151,13 +190,14 @@ Result<> Firewall::add_guest(const Guest& guest) {
   if (guests_.contains(guest.port))
     return fail(Code::internal, "port " + guest.port + " has a guest already");
   const Known known{guest.lease, policy_rules(guest.policy, settings_.ipv6),
-                    guest.policy.access != Policy::Access::none};
+                    guest.policy.access != Policy::Access::none, next_mark_};
   std::string commands;
   const uint64_t number = chain_for(known.rules, commands);
   commands += elements("add", guest.port, known);
   commands += policy_elements("add", known, number);
   TRY(nftables_.run(commands, "rules for the guest at " + guest.port));
   use(known.rules, number);
+  next_mark_ = (next_mark_ + 1) | kMarkBit;
   guests_.emplace(guest.port, known);
   return {};
 }
@@ -165,14 +205,16 @@ Result<> Firewall::add_guest(const Guest& guest) {
 Result<> Firewall::remove_guest(const std::string& port) {
   const auto found = guests_.find(port);
   if (found == guests_.end()) return fail(Code::not_found, "port " + port + " has no guest");
-  const Known& guest = found->second;
-  const std::string commands =
-      policy_elements("delete", guest, policies_[guest.rules].number) + elements("delete", port, guest);
+  const Known guest = found->second;
+  const std::string commands = policy_elements("delete", guest, policies_[guest.rules].number) +
+                               elements("delete", port, guest) + removal_of_dynamic_elements(guest);
   TRY(nftables_.run(commands, "remove the rules for the guest at " + port));
   stop_using(guest.rules);
   guests_.erase(found);
   drop_idle_policies();
-  return {};
+  // The kernel keeps an open connection for days, and room for all of the machine's together: guests that
+  // were killed would fill it.
+  return conntrack_.forget(guest.mark);
 }
 
 Result<> Firewall::set_policy(const std::string& port, const Policy& policy) {

@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "net/address_pool.h"
+#include "net/conntrack.h"
 #include "net/nftables.h"
 #include "net/policy.h"
 #include "net/ruleset.h"
@@ -41,6 +42,9 @@ struct TrafficCounters {
 /// names, so a port is closed until its guest is added. A guest's coming and going changes elements of sets,
 /// and makes or removes a chain at most, in one transaction.
 ///
+/// Each guest has a mark of its own, which its connections get (`ct mark`): at most 2^31 guests later, and
+/// after another install as good as never, another one gets the same.
+///
 /// Blocking code (net/nftables.h), for one thread at a time. The tables outlive this object and the process:
 /// a guest whose host's program died is not free of them. `remove` takes them away, and so does the journal's
 /// next reader.
@@ -59,7 +63,8 @@ class Firewall {
 
   /// From now on the port is this guest's.
   Result<> add_guest(const Guest& guest);
-  /// The port is closed, and so are all connections of the guest's.
+  /// The port is closed, and all connections of the guest's are forgotten. After an error the guest may be
+  /// gone already (`has_guest`).
   Result<> remove_guest(const std::string& port);
   Result<> set_policy(const std::string& port, const Policy& policy);
   Result<TrafficCounters> counters(const std::string& port);
@@ -75,6 +80,7 @@ class Firewall {
     Lease lease;
     std::string rules;  ///< the key of its policy
     bool online = false;
+    uint32_t mark = 0;
   };
   struct Chain {
     uint64_t number = 0;
@@ -82,12 +88,19 @@ class Firewall {
     uint64_t last_used = 0;
   };
 
-  Firewall(FirewallSettings settings, Nftables nftables)
-      : settings_(std::move(settings)), nftables_(std::move(nftables)) {}
+  Firewall(FirewallSettings settings, Nftables nftables, Conntrack conntrack, uint32_t mark)
+      : settings_(std::move(settings)),
+        nftables_(std::move(nftables)),
+        conntrack_(std::move(conntrack)),
+        next_mark_(mark) {}
 
   [[nodiscard]] std::string elements(const char* verb, const std::string& port, const Known& guest) const;
   /// Adds or removes what makes the guest one with more access than none.
   [[nodiscard]] std::string online_elements(const char* verb, const Lease& lease) const;
+  /// Adds or removes what its connections are known by.
+  [[nodiscard]] std::string mark_elements(const char* verb, const Known& guest) const;
+  /// Removes what rules have added for the guest.
+  [[nodiscard]] std::string removal_of_dynamic_elements(const Known& guest) const;
   [[nodiscard]] std::string policy_elements(const char* verb, const Known& guest, uint64_t number) const;
   /// Adds the commands that make the policy's chain, if there is none yet.
   uint64_t chain_for(const std::string& rules, std::string& commands) const;
@@ -97,6 +110,8 @@ class Firewall {
 
   FirewallSettings settings_;
   Nftables nftables_;
+  Conntrack conntrack_;
+  uint32_t next_mark_;
   std::map<std::string, Known> guests_;    ///< by port
   std::map<std::string, Chain> policies_;  ///< by rules
   uint64_t next_number_ = 1;

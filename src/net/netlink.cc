@@ -92,9 +92,9 @@ void NetlinkSocket::Close::operator()(mnl_socket* socket) const {
   mnl_socket_close(socket);
 }
 
-Result<NetlinkSocket> NetlinkSocket::open() {
+Result<NetlinkSocket> NetlinkSocket::open(int protocol) {
   NetlinkSocket opened;
-  opened.socket_.reset(mnl_socket_open2(NETLINK_ROUTE, SOCK_CLOEXEC));
+  opened.socket_.reset(mnl_socket_open2(protocol, SOCK_CLOEXEC));
   if (!opened.socket_) return fail_errno("open netlink socket");
   if (mnl_socket_bind(opened.socket_.get(), 0, MNL_SOCKET_AUTOPID) < 0) {
     return fail_errno("bind netlink socket");

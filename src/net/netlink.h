@@ -45,13 +45,13 @@ class NetlinkMessage {
   alignas(nlmsghdr) std::array<std::byte, kMaxBytes> buffer_{};
 };
 
-/// A socket to the kernel's routing part (NETLINK_ROUTE), in the network namespace in which the calling
-/// thread was when it was opened. Not for several threads at a time. All calls may block: creating and
+/// A socket to a part of the kernel, in the network namespace in which the calling thread was when it was
+/// opened. Not for several threads at a time. All calls may block: creating and
 /// deleting interfaces waits for the kernel's RTNL lock and for RCU, up to hundreds of milliseconds. They
 /// belong into a BlockingPool or a process of their own, never on the reactor.
 class NetlinkSocket {
  public:
-  static Result<NetlinkSocket> open();
+  static Result<NetlinkSocket> open(int protocol = NETLINK_ROUTE);
 
   /// Sends and waits for the kernel's yes or no. `what` says what was asked for ("create bridge lambdo0") and
   /// starts the error's message, which has the kernel's own words too where it gave some. `os_errno` tells

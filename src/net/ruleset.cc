@@ -98,18 +98,27 @@ table arp $TABLE {
 // goes, so do its connections. "ct status dnat" is a connection to an address of the host's that the host
 // gave away to something of its own. Only the server's user connects to guests: agents that come over TCP
 // know their caller by nothing else.
+//
+// Connections outlive guests, and the next one may have the same address. So they have the mark of the guest
+// that opened them, and no other guest has its mark: they count for it alone, and what comes back is for it
+// alone. An ICMP error is "related", with the connection that it quotes: that may be anybody's, so it is not
+// marked by it, and is let through from the connection's guest only; to the host never, which would believe
+// it about its own.
 constexpr std::string_view kInetTable = R"(
 table inet $TABLE {
   set guests { type ipv4_addr; }
   set online { type ipv4_addr; }
+  map marks { type ipv4_addr : mark; }
+  set owners { type ipv4_addr . mark; }
   set refused { type ipv4_addr; counter; }
-  set connections { type ipv4_addr; size 65535; flags dynamic; }
+  set connections { type mark; size 65535; flags dynamic; }
   set agent_calls { type ipv4_addr; size 65535; flags dynamic,timeout; timeout 1m; }
   map policies { type ipv4_addr : verdict; }
   $6 set guests6 { type ipv6_addr; }
   $6 set online6 { type ipv6_addr; }
+  $6 map marks6 { type ipv6_addr : mark; }
+  $6 set owners6 { type ipv6_addr . mark; }
   $6 set refused6 { type ipv6_addr; counter; }
-  $6 set connections6 { type ipv6_addr; size 65535; flags dynamic; }
   $6 map policies6 { type ipv6_addr : verdict; }
   chain input {
     type filter hook input priority filter - 10; policy accept;
@@ -136,7 +145,7 @@ table inet $TABLE {
     $6 ip6 saddr @guests6 oifname != "$BRIDGE" masquerade
   }
   chain to_host {
-    ct direction reply ct state established,related accept
+    ct direction reply ct state established accept
     $AGENT_RULE
     ip daddr { $RESOLVERS } ip saddr @online meta l4proto { tcp, udp } th dport 53 goto permit
     $6 ip6 daddr { $V6_RESOLVERS } ip6 saddr @online6 meta l4proto { tcp, udp } th dport 53 goto permit
@@ -145,25 +154,29 @@ table inet $TABLE {
   chain from_guest {
     oifname "$BRIDGE" goto refuse
     ct state invalid goto refuse
+    ct state related ip saddr . ct mark != @owners goto refuse
+    $6 ct state related ip6 saddr . ct mark != @owners6 goto refuse
     ct status dnat goto refuse
     $6 icmpv6 type { $LINK_TALK } goto refuse
     ip daddr { $RESOLVERS } ip saddr @online meta l4proto { tcp, udp } th dport 53 goto permit
     $6 ip6 daddr { $V6_RESOLVERS } ip6 saddr @online6 meta l4proto { tcp, udp } th dport 53 goto permit
     $DENIED
     meta l4proto { tcp, udp } th dport { 53, 853 } goto refuse
-    ip daddr { 0.0.0.0/8, 127.0.0.0/8, 169.254.0.0/16, 224.0.0.0/3 } goto refuse
+    ip daddr { $V4_SPECIAL } goto refuse
     $6 ip6 daddr { $V6_SPECIAL } goto refuse
     ip saddr vmap @policies
     $6 ip6 saddr vmap @policies6
     goto refuse
   }
   chain to_guest {
-    ct state established,related accept
+    ct state established,related ip daddr . ct mark @owners accept
+    $6 ct state established,related ip6 daddr . ct mark @owners6 accept
     drop
   }
   chain permit {
-    ct state new add @connections { ip saddr ct count over $MAX_CONNECTIONS } goto refuse
-    $6 ct state new add @connections6 { ip6 saddr ct count over $MAX_CONNECTIONS } goto refuse
+    ct direction original ct state new,established ct mark set ip saddr map @marks
+    $6 ct direction original ct state new,established ct mark set ip6 saddr map @marks6
+    ct state new add @connections { ct mark ct count over $MAX_CONNECTIONS } goto refuse
     accept
   }
   chain refuse {
@@ -176,11 +189,16 @@ table inet $TABLE {
 
 // ICMPv6 of multicast listeners, neighbours, routers, and what names and authenticates them.
 constexpr const char* kLinkTalk = "130-143, 148, 149, 151-153";
+// Unspecified; loopback; link-local, where most clouds tell a machine its secrets; multicast and reserved.
+// What clouds have for that elsewhere: Azure's host, Alibaba, Oracle's older one.
+constexpr const char* kV4Special =
+    "0.0.0.0/8, 127.0.0.0/8, 169.254.0.0/16, 224.0.0.0/3, 168.63.129.16, 100.100.100.200, 192.0.0.192";
 // Unspecified, loopback and IPv4-compatible; IPv4-mapped; what carries IPv4 past the rules for it (NAT64,
-// RFC 6052 and 8215; Teredo; 6to4); link-local; multicast; a metadata service.
+// RFC 6052 and 8215; Teredo; 6to4); link-local; multicast. Clouds' own: AWS, Google, Oracle, Scaleway,
+// Akamai, Alibaba.
 constexpr const char* kV6Special =
     "::/96, ::ffff:0:0/96, 64:ff9b::/96, 64:ff9b:1::/48, 2001::/32, 2002::/16, fe80::/10, ff00::/8, "
-    "fd00:ec2::254";
+    "fd00:ec2::/32, fd20:ce::254, fd00:c1::a9fe:a9fe, fd00:42::42, fd00:a9fe:a9fe::1, fd00:100::100:200";
 
 constexpr const char* kFamilies[] = {"bridge ", "arp ", "inet "};
 
@@ -314,6 +332,7 @@ std::string base_ruleset(const FirewallSettings& settings) {
                   {"$SERVER_UID", std::to_string(::geteuid())},
                   {"$RESOLVERS", resolver_list(settings.resolvers, false)},
                   {"$V6_RESOLVERS", resolver_list(settings.resolvers, true)},
+                  {"$V4_SPECIAL", kV4Special},
                   {"$V6_SPECIAL", kV6Special},
                   {"$LINK_TALK", kLinkTalk},
                   {"$DENIED", denying_rules(settings)},

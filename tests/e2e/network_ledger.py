@@ -9,7 +9,7 @@ import json
 import re
 import subprocess
 
-# Elements that the rules themselves add and the kernel forgets: they depend on the past, and sets bound them.
+# Elements that the rules themselves add, for what living guests have sent, and the kernel forgets; sets bound them.
 DYNAMIC_SETS = ("agent_calls", "connections", "sent_bytes", "sent_packets", "received_bytes", "received_packets")
 PORT = re.compile(r"^(l[0-9a-f]{6}t)[0-9]+$")
 

@@ -7,6 +7,7 @@ import ctypes
 import os
 import pathlib
 import shutil
+import socket
 import subprocess
 import sys
 
@@ -34,6 +35,32 @@ def ip(*words, of=None):
 
 def enter(fd):
     assert LIBC.setns(fd, CLONE_NEWNET) == 0, os.strerror(ctypes.get_errno())
+
+
+def open_port(port):
+    """A TCP socket that listens at all addresses of this thread's namespace, of both families."""
+    listener = socket.create_server(("::", port), family=socket.AF_INET6, dualstack_ipv6=True)
+    listener.setblocking(False)
+    return listener
+
+
+def visitors(listener):
+    """How many have connected to it since the last question."""
+    count = 0
+    while True:
+        try:
+            listener.accept()[0].close()
+        except BlockingIOError:
+            return count
+        count += 1
+
+
+def only_the_host_connects(listener, *addresses):
+    """Nobody has connected to it so far, and the host itself can at each of these."""
+    assert visitors(listener) == 0, "a guest has connected to its host"
+    for address in addresses:
+        socket.create_connection((address, listener.getsockname()[1]), timeout=5).close()
+    assert visitors(listener) == len(addresses)
 
 
 def make_wire(world):

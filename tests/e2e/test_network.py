@@ -15,7 +15,7 @@ import pytest
 import configs
 import ledger
 import network_ledger
-from private_network import DENIED, METADATA, WORLD, WORLD_IPV6, ip
+from private_network import DENIED, METADATA, WORLD, WORLD_IPV6, ip, only_the_host_connects, open_port
 from server import run_body, wait_until
 from test_metrics import read_metrics, value
 
@@ -131,10 +131,12 @@ def test_a_request_gets_what_the_server_lets_it_ask_for(server):
 
 def test_what_is_denied_never_leaves_the_host(server):
     targets = [f"{WORLD}-8001", f"{WORLD}-9000", f"{DENIED}-8000", f"{METADATA}-8000", f"{WORLD_IPV6}-8000",
-               "192.168.10.1-22", f"192.168.10.1-{server.address[1]}", f"5.5.5.1-{server.address[1]}",
-               f"{WORLD}-53"]
+               "168.63.129.16-8000", "100.100.100.200-8000",
+               "192.168.10.1-8000", "5.5.5.1-8000", f"{WORLD}-53"]
     before = len(seen())
-    answer = probe(server, *targets)
+    with open_port(8000) as listener:
+        answer = probe(server, *targets)
+        only_the_host_connects(listener, "192.168.10.1", "5.5.5.1")
     assert answer["connects"] == [f"{WORLD}-8001"]
     arrived = {line for line in seen()[before:] if not line.startswith("ipv6 ff02:")}
     assert arrived == {f"{WORLD} 6 8000", f"{WORLD} 6 8001"}

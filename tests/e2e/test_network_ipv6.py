@@ -6,7 +6,8 @@ import pytest
 
 import configs
 import network_ledger
-from private_network import DENIED_IPV6, METADATA_IPV6, PUBLIC_IPV6, WORLD, WORLD_IPV6, ip
+from private_network import (DENIED_IPV6, METADATA_IPV6, PUBLIC_IPV6, WORLD, WORLD_IPV6, ip, only_the_host_connects,
+                             open_port)
 from server import wait_until
 from test_metrics import read_metrics, value
 from test_network import LISTENING, PROBE, connects_from_here, seen, while_listening
@@ -69,17 +70,20 @@ def test_a_page_is_fetched_with_egress_and_not_without(server):
 
 
 def test_what_is_denied_never_leaves_the_host(server):
-    host_port = server.address[1]
     targets = [f"{PUBLIC_IPV6}-8001", f"{PUBLIC_IPV6}-9000", f"{DENIED_IPV6}-8000", f"{METADATA_IPV6}-8000",
-               "2a00:3::2-8000", "64:ff9b::505:502-8000", "2002:505:502::1-8000", "2001::1-8000",
-               f"{BRIDGE_IPV6}-{host_port}", f"2001:db8::1-{host_port}", f"{NETWORK}c0a8:10fe-8000",
+               "fd20:ce::254-8000", "fd00:c1::a9fe:a9fe-8000", "fd00:ec2::253-8000", "2a00:3::2-8000", "64:ff9b::505:502-8000", "2002:505:502::1-8000", "2001::1-8000",
+               f"{BRIDGE_IPV6}-8000", "2001:db8::1-8000", f"{NETWORK}c0a8:10fe-8000",
                f"{PUBLIC_IPV6}-53", f"{PUBLIC_IPV6}-853"]
     before = len(seen())
-    assert probe(server, *targets)["connects"] == [f"{PUBLIC_IPV6}-8001"]
+    with open_port(8000) as listener:
+        assert probe(server, *targets)["connects"] == [f"{PUBLIC_IPV6}-8001"]
+        only_the_host_connects(listener, BRIDGE_IPV6, "2001:db8::1")
     assert arrivals(before) == {f"ipv6 {PUBLIC_IPV6} 8000", f"ipv6 {PUBLIC_IPV6} 8001"}
     # Access to everything is not access to what is special, nor are documentation networks public.
     before = len(seen())
-    assert probe(server, *targets[3:11], version="full")["connects"] == []
+    with open_port(8000) as listener:
+        assert probe(server, *targets[3:14], version="full")["connects"] == []
+        only_the_host_connects(listener, BRIDGE_IPV6, "2001:db8::1")
     assert probe(server, f"{WORLD_IPV6}-8000", f"{METADATA_IPV6}-8000", version="public")["connects"] == []
     assert arrivals(before) == {f"ipv6 {PUBLIC_IPV6} 8000"}
 

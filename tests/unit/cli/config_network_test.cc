@@ -104,10 +104,19 @@ TEST_CASE("what is wrong with a network is an error with its line, what is unkno
     REQUIRE_FALSE(config);
     CHECK_MESSAGE(config.error().message.starts_with("c:6: " + std::string(problem)), config.error().message);
   }
-  const auto resolvers = parse_config(kHead + kLanguages + "network: {resolvers: [127.0.0.53]}\n", "c");
-  REQUIRE_FALSE(resolvers);
-  CHECK_NE(resolvers.error().message.find("c:4: network.resolvers[0]: \"127.0.0.53\" is not"),
-           std::string::npos);
+  const auto with_resolver = [](const std::string& resolver) {
+    return parse_config(kHead + kLanguages + "network: {resolvers: [" + resolver + "]}\n", "c");
+  };
+  for (const char* resolver : {"127.0.0.53", "0.0.0.0", "224.0.0.251", "255.255.255.255"}) {
+    CAPTURE(resolver);
+    const auto refused = with_resolver(resolver);
+    REQUIRE_FALSE(refused);
+    CHECK_NE(
+        refused.error().message.find("c:4: network.resolvers[0]: \"" + std::string(resolver) + "\" is not"),
+        std::string::npos);
+  }
+  // Clouds have theirs there.
+  for (const char* resolver : {"169.254.169.254", "168.63.129.16"}) CHECK(with_resolver(resolver));
   const Config warned = parse_config(with_language_network("{access: egress, alowed: 1}"), "c").value();
   REQUIRE_EQ(warned.warnings.size(), 1);
   CHECK_NE(warned.warnings[0].find("alowed"), std::string::npos);
@@ -149,6 +158,8 @@ TEST_CASE("of the host's resolvers guests are told those that they can reach") {
       "# nameserver 9.9.9.9\nnameserver 127.0.0.53\nnameserver\t192.0.2.1 # first\nnameserver 2001:db8::1\n"
       "nameserver192.0.2.9\nnameserver 192.0.2.2\nsearch example\nnameserver 192.0.2.3\nnameserver "
       "192.0.2.4");
+  CHECK(reachable_resolvers("nameserver 0.0.0.0\n").empty());
+  CHECK_EQ(reachable_resolvers("nameserver 169.254.169.254\n").size(), 1);
   REQUIRE_EQ(resolvers.size(), 3);
   CHECK_EQ(resolvers[0].text(), "192.0.2.1");
   CHECK_EQ(resolvers[2].text(), "192.0.2.3");

@@ -58,6 +58,15 @@ Capture Capture::of_udp_port(uint16_t port) {
   return Capture(std::move(socket));
 }
 
+Capture Capture::of_udp6_port(uint16_t port) {
+  Fd socket(::socket(AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  sockaddr_in6 address{};
+  address.sin6_family = AF_INET6;
+  address.sin6_port = htons(port);
+  bind_to(socket, &address, sizeof address);
+  return Capture(std::move(socket));
+}
+
 std::string Capture::next(long long deadline_ns) const {
   std::string buffer(4096, '\0');
   for (;;) {
@@ -150,6 +159,29 @@ Flow Bench::flow(const TestGuest& from, const char* to, uint16_t port) const {
           .from = from.lease.address,
           .to = ip(to),
           .to_port = port};
+}
+
+Flow Bench::flow_back(const char* from, uint16_t from_port, uint16_t to_port) {
+  return {.from_mac = mac_of("world"),
+          .to_mac = mac_of("uplink"),
+          .from = ip(from),
+          .to = ip("203.0.113.1"),
+          .from_port = from_port,
+          .to_port = to_port};
+}
+
+void Bench::ask_outside(uint16_t port, uint16_t from_port) {
+  const Capture from = Capture::of_udp_port(from_port);
+  sockaddr_in to{};
+  to.sin_family = AF_INET;
+  to.sin_port = htons(port);
+  to.sin_addr.s_addr = htonl(ip("203.0.113.2").value);
+  REQUIRE(::sendto(from.fd().get(), "asks", 4, 0, reinterpret_cast<const sockaddr*>(&to), sizeof to) == 4);
+}
+
+void Bench::send_from_outside(const std::string& frame) const {
+  REQUIRE(::write(outside_capture_->fd().get(), frame.data(), frame.size()) ==
+          static_cast<ssize_t>(frame.size()));
 }
 
 }  // namespace lambdo::net

@@ -24,6 +24,8 @@ class Capture {
   static Capture of_interface(const std::string& name);
   /// Of what a UDP socket of the host gets, at any of its addresses.
   static Capture of_udp_port(uint16_t port);
+  /// Of what one gets at IPv6 addresses.
+  static Capture of_udp6_port(uint16_t port);
 
   /// Whether something that contains `bytes` is there or comes within `limit`; throws away what is before it.
   bool sees(std::string_view bytes, std::chrono::milliseconds limit = std::chrono::milliseconds(0));
@@ -62,6 +64,12 @@ class Bench {
   TestGuest add_guest(int number, bool isolated = true);
   /// From this guest to an address outside or to the host.
   [[nodiscard]] Flow flow(const TestGuest& from, const char* to, uint16_t port) const;
+  /// What comes to a guest's connection from outside: from there to the address of the host's uplink.
+  [[nodiscard]] static Flow flow_back(const char* from, uint16_t from_port, uint16_t to_port);
+  /// A frame that comes to the uplink.
+  void send_from_outside(const std::string& frame) const;
+  /// The host itself sends a datagram to outside.
+  static void ask_outside(uint16_t port, uint16_t from_port);
   NetlinkSocket& socket() { return space_.socket(); }
   [[nodiscard]] const Link& bridge() const { return bridge_; }
   [[nodiscard]] Ipv4Address gateway() const { return Ipv4Address{0xc0a80a01}; }

@@ -1,4 +1,5 @@
 #include <string>
+#include <vector>
 
 #include "base/syscalls.h"
 #include "bench.h"
@@ -51,6 +52,16 @@ struct Ipv6Bench {
     return {
         .from_mac = guest.lease.mac, .to_mac = bench.bridge().mac, .from = *guest.lease.ipv6, .to = ip6(to)};
   }
+
+  /// From outside, port 9999, to the address of the host's uplink.
+  static Ipv6Flow flow_back(const char* from, uint16_t to_port) {
+    return {.from_mac = mac_of("world"),
+            .to_mac = mac_of("uplink"),
+            .from = ip6(from),
+            .to = ip6("2001:db8::1"),
+            .from_port = 9999,
+            .to_port = to_port};
+  }
 };
 
 Firewall install(const Bench& bench) {
@@ -58,6 +69,7 @@ Firewall install(const Bench& bench) {
                                      .port_prefix = Bench::kPrefix,
                                      .gateway = bench.gateway(),
                                      .ipv6 = true,
+                                     .resolvers = {ip6("fd00:ec2::253")},
                                      .denied = {value_of(IpSubnet::parse("2400:1::/32"))},
                                      .limits = {.max_connections = 8}}));
 }
@@ -135,30 +147,126 @@ TEST_CASE("what no guest reaches of IPv6 it does not reach with full access eith
   Firewall firewall = install(with.bench);
   const TestGuest guest = with.add_guest(firewall, 1);
   TestGuest other = with.add_guest(firewall, 2);
-  for (const char* to : {"::505:505", "::ffff:5.5.5.5", "64:ff9b::505:505", "64:ff9b:1::505:505", "2001::1",
-                         "2002:505:505::1", "fe80::1", "fd00:ec2::254", "2400:1::1", "fd00:1::1",
-                         "2001:db8::1", "fd00:1::c0a8:a03", "fd00:1::c0a8:a77"}) {
+  for (const char* to : {"::505:505",     "::ffff:5.5.5.5",    "64:ff9b::505:505",  "64:ff9b:1::505:505",
+                         "2001::1",       "2002:505:505::1",   "fe80::1",           "fd00:ec2::254",
+                         "fd00:ec2::253", "fd00:ec2:1::1",     "fd20:ce::254",      "fd00:c1::a9fe:a9fe",
+                         "fd00:42::42",   "fd00:a9fe:a9fe::1", "fd00:100::100:200", "2400:1::1",
+                         "fd00:1::1",     "2001:db8::1",       "fd00:1::c0a8:a03",  "fd00:1::c0a8:a77"}) {
     CAPTURE(to);
     guest.send(udp6_frame(with.flow(guest, to), "refused"));
   }
   CHECK_FALSE(with.bench.outside().sees("refused", kNever));
   CHECK_FALSE(other.tap.sees("refused"));
-  guest.send(udp6_frame(with.flow(guest, "2400:2::1"), "allowed"));
-  CHECK(with.bench.outside().sees("allowed", kSoon));
+  for (const char* to : {"2400:2::1", "fd20:ce::255", "fd00:ec3::254"}) {
+    CAPTURE(to);
+    guest.send(udp6_frame(with.flow(guest, to), "allowed"));
+    CHECK(with.bench.outside().sees("allowed", kSoon));
+  }
+  // AWS's resolver is one, where it is configured.
+  Ipv6Flow question = with.flow(guest, "fd00:ec2::253");
+  question.to_port = 53;
+  guest.send(udp6_frame(question, "a name"));
+  CHECK(with.bench.outside().sees("a name", kSoon));
 }
 
-TEST_CASE("connections of IPv6 have their limit") {
+TEST_CASE("of the host a guest reaches nothing over IPv6") {
+  if (!network_usable()) return;
+  Ipv6Bench with;
+  Firewall firewall = install(with.bench);
+  TestGuest guest = with.add_guest(firewall, 1);
+  Capture service = Capture::of_udp6_port(9999);
+  const auto datagram_arrives = [&](const char* to, bool expected) {
+    const std::string bytes = std::string("datagram to ") + to;
+    guest.send(udp6_frame(with.flow(guest, to), bytes));
+    return service.sees(bytes, expected ? kSoon : kNever);
+  };
+  const auto ping_is_answered = [&](bool expected) {
+    guest.tap.clear();
+    guest.send(
+        icmpv6_frame(with.flow(guest, "fd00:1::1"), std::string{static_cast<char>(128), 0, 0, 0} + "ping"));
+    return guest.tap.sees("ping", expected ? kSoon : kNever);
+  };
+  CHECK_FALSE(datagram_arrives("fd00:1::1", false));
+  CHECK_FALSE(datagram_arrives("2001:db8::1", false));
+  CHECK_FALSE(ping_is_answered(false));
+  CHECK(value_of(firewall.counters(guest.port)).refused_packets == 3);
+  require_ok(firewall.remove());
+  CHECK(datagram_arrives("fd00:1::1", true));
+  CHECK(datagram_arrives("2001:db8::1", true));
+  CHECK(ping_is_answered(true));
+}
+
+TEST_CASE("connections of both families have one limit") {
   if (!network_usable()) return;
   Ipv6Bench with;
   Firewall firewall = install(with.bench);
   const TestGuest guest = with.add_guest(firewall, 1);
-  for (uint16_t i = 0; i < 9; ++i) {
+  const auto connect = [&](uint16_t i) {
+    const std::string bytes = "connection " + std::to_string(i);
+    const auto from_port = static_cast<uint16_t>(40000 + i);
     Ipv6Flow flow = with.flow(guest, "2400:2::1");
-    flow.from_port = static_cast<uint16_t>(40000 + i);
-    guest.send(udp6_frame(flow, "connection " + std::to_string(i)));
-  }
+    Flow ipv4_flow = with.bench.flow(guest, "203.0.113.2", 9999);
+    flow.from_port = ipv4_flow.from_port = from_port;
+    guest.send(i % 2 == 0 ? udp6_frame(flow, bytes) : udp_frame(ipv4_flow, bytes));
+  };
+  for (uint16_t i = 0; i < 10; ++i) connect(i);
   CHECK(with.bench.outside().sees("connection 7", kSoon));
-  CHECK_FALSE(with.bench.outside().sees("connection 8", kNever));
+  CHECK_FALSE(with.bench.outside().sees("connection", kNever));
+  CHECK(value_of(firewall.counters(guest.port)).refused_packets == 2);
+  require_ok(firewall.remove_guest(guest.port));
+  require_ok(firewall.add_guest({guest.port, guest.lease, {.access = Policy::Access::full}}));
+  connect(10);
+  connect(11);
+  CHECK(with.bench.outside().sees("connection 10", kSoon));
+  CHECK(with.bench.outside().sees("connection 11", kSoon));
+}
+
+TEST_CASE("what the world sends to the last guest with an IPv6 address does not reach the next") {
+  if (!network_usable()) return;
+  for (const bool killed : {false, true}) {
+    CAPTURE(killed);
+    Ipv6Bench with;
+    Firewall firewall = install(with.bench);
+    TestGuest guest = with.add_guest(firewall, 1);
+    TestGuest other = with.add_guest(firewall, 2);
+    const auto asks = [&](const TestGuest& asking, uint16_t port) {
+      Ipv6Flow flow = with.flow(asking, "2400:2::1");
+      flow.from_port = port;
+      asking.send(udp6_frame(flow, "question"));
+      return with.bench.outside().sees("question", kSoon);
+    };
+    const auto is_answered = [&](TestGuest& asking, uint16_t port, bool expected = true) {
+      with.bench.send_from_outside(udp6_frame(Ipv6Bench::flow_back("2400:2::1", port), "answer"));
+      return asking.tap.sees("answer", expected ? kSoon : kNever);
+    };
+    CHECK(asks(guest, 30000));
+    CHECK(is_answered(guest, 30000));
+    const std::vector<TestGuest*> next = killed ? std::vector{&guest, &other} : std::vector{&guest};
+    if (killed) firewall = install(with.bench);
+    if (!killed) require_ok(firewall.remove_guest(guest.port));
+    for (const TestGuest* each : next) {
+      require_ok(firewall.add_guest({each->port, each->lease, {.access = Policy::Access::full}}));
+    }
+    CHECK_FALSE(is_answered(guest, 30000, false));
+    CHECK(asks(other, 30001));
+    CHECK(is_answered(other, 30001));
+    // Forgotten, its ports are the world's own.
+    const uint16_t own_port = killed ? 30000 : 30002;
+    CHECK(asks(guest, own_port));
+    CHECK(is_answered(guest, own_port));
+    // Of another's connection a guest says nothing to the world.
+    const auto complains = [&](const TestGuest& about, uint16_t port, bool expected) {
+      Ipv6Flow back = Ipv6Bench::flow_back("2400:2::1", port);
+      back.to = *about.lease.ipv6;
+      guest.send(unreachable6_frame(with.flow(guest, "2400:2::1"), udp6_frame(back, "quoted")));
+      return with.bench.outside().sees("quoted", expected ? kSoon : kNever);
+    };
+    CHECK_FALSE(complains(other, 30001, false));
+    CHECK(complains(guest, own_port, true));
+    CHECK(is_answered(other, 30001));
+    require_ok(firewall.remove());
+    CHECK(complains(other, 30001, true));
+  }
 }
 
 }  // namespace lambdo::net

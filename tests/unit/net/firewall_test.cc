@@ -36,7 +36,7 @@ FirewallSettings settings_of(const Bench& bench) {
           .port_prefix = Bench::kPrefix,
           .gateway = bench.gateway(),
           .agent_port = Bench::kAgentPort,
-          .resolvers = {ip("198.18.0.53")}};
+          .resolvers = {ip("198.18.0.53"), ip("168.63.129.16")}};
 }
 
 Policy full() {
@@ -304,6 +304,11 @@ static const std::vector<Packet>& packets_for_policies() {
       {"denied though allowed", 't', "192.0.2.129", 443, false, false},
       {"elsewhere", 't', "8.8.8.8", 443, false, true},
       {"the cloud's metadata", 't', "169.254.169.254", 80, false, false},
+      {"Azure's host", 't', "168.63.129.16", 80, false, false},
+      {"Azure's host as a resolver", 'u', "168.63.129.16", 53, true, true},
+      {"Alibaba's metadata", 't', "100.100.100.200", 80, false, false},
+      {"Alibaba's neighbour", 't', "100.100.100.201", 80, true, true},
+      {"Oracle's older metadata", 't', "192.0.0.192", 80, false, false},
       {"another link-local address", 'u', "169.254.1.1", 1, false, false},
       {"multicast", 'u', "224.0.0.251", 5353, false, false},
       {"the configured resolver", 'u', "198.18.0.53", 53, true, true},
@@ -332,7 +337,8 @@ TEST_CASE("a policy decides where a guest's packets go") {
   const Policy egress{.access = Policy::Access::egress,
                       .allowed = {to("198.51.100.0/24", Policy::Protocol::tcp, 443, 443),
                                   to("198.51.100.0/24", Policy::Protocol::udp, 4000, 4002),
-                                  to("192.0.2.0/24"), to("169.254.0.0/16"), to("203.0.113.0/24")},
+                                  to("192.0.2.0/24"), to("169.254.0.0/16"), to("203.0.113.0/24"),
+                                  to("168.63.129.16/32"), to("100.100.100.0/24"), to("192.0.0.0/24")},
                       .denied = {value_of(Ipv4Subnet::parse("192.0.2.128/25"))}};
   const Policy full_but{.access = Policy::Access::full,
                         .denied = {value_of(Ipv4Subnet::parse("192.0.2.128/25"))}};

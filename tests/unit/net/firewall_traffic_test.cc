@@ -2,8 +2,10 @@
 #include <sys/socket.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <chrono>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/syscalls.h"
@@ -155,6 +157,35 @@ TEST_CASE("nobody outside can connect to a guest, the host can") {
   require_ok(firewall.remove());
   world.send(address_of(guest.lease.address, 1235), "intruder");
   CHECK(guest.tap.sees("intruder", kSoon));
+}
+
+TEST_CASE("a guest cannot tell the host that a connection of the host's failed") {
+  if (!network_usable()) return;
+  Bench bench;
+  Firewall firewall = value_of(Firewall::install(settings_of(bench)));
+  const TestGuest guest = bench.add_guest(1);
+  require_ok(firewall.add_guest({guest.port, guest.lease, full()}));
+  // Somebody is there, so that the world does not say the same.
+  const WorldSocket world(bench, 9999);
+  const Capture host = Capture::of_udp_port(32000);
+  const sockaddr_in peer = address_of(ip(kWorld), 9999);
+  REQUIRE(::connect(host.fd().get(), reinterpret_cast<const sockaddr*>(&peer), sizeof peer) == 0);
+  REQUIRE(::send(host.fd().get(), "asks", 4, 0) == 4);
+  // As a router between the two would say it, of what the host has sent.
+  Flow sent = Bench::flow_back(kWorld, 9999, 32000);
+  std::swap(sent.from, sent.to);
+  std::swap(sent.from_port, sent.to_port);
+  const auto errors_of_host = [&] {
+    guest.send(unreachable_frame(bench.flow(guest, "203.0.113.1", 0), udp_frame(sent, "asks")));
+    int error = 0;
+    socklen_t len_bytes = sizeof error;
+    REQUIRE(::getsockopt(host.fd().get(), SOL_SOCKET, SO_ERROR, &error, &len_bytes) == 0);
+    return error;
+  };
+  CHECK(errors_of_host() == 0);
+  CHECK(value_of(firewall.counters(guest.port)).refused_packets == 1);
+  require_ok(firewall.remove());
+  CHECK(errors_of_host() == ECONNREFUSED);
 }
 
 TEST_CASE("a guest has as many connections as it may, and no more") {

@@ -4,6 +4,8 @@ namespace lambdo::net {
 
 namespace {
 
+constexpr size_t kEthernetBytes = 14;
+
 std::string u8(unsigned value) {
   return {static_cast<char>(value)};
 }
@@ -73,11 +75,21 @@ std::string tcp_syn_frame(const Flow& flow, std::string_view payload) {
   return ipv4(flow, 6, segment(checksum(pseudo + segment(0))));
 }
 
+std::string icmp_frame(const Flow& flow, std::string message) {
+  message.replace(2, 2, u16(checksum(message)));
+  return ipv4(flow, 1, message);
+}
+
 std::string ping_frame(const Flow& flow, std::string_view payload) {
-  const auto echo = [&](uint16_t sum) {
-    return u8(8) + u8(0) + u16(sum) + u16(7) + u16(1) + std::string(payload);
-  };
-  return ipv4(flow, 1, echo(checksum(echo(0))));
+  return icmp_frame(flow, u8(8) + u8(0) + u16(0) + u16(7) + u16(1) + std::string(payload));
+}
+
+std::string unreachable_frame(const Flow& flow, const std::string& quoted) {
+  return icmp_frame(flow, u8(3) + u8(3) + u16(0) + u32(0) + quoted.substr(kEthernetBytes));
+}
+
+std::string unreachable6_frame(const Ipv6Flow& flow, const std::string& quoted) {
+  return icmpv6_frame(flow, u8(1) + u8(4) + u16(0) + u32(0) + quoted.substr(kEthernetBytes));
 }
 
 std::string udp6_frame(const Ipv6Flow& flow, std::string_view payload) {

@@ -25,7 +25,12 @@ std::string ethernet(MacAddress from, MacAddress to, uint16_t type, std::string_
 std::string udp_frame(const Flow& flow, std::string_view payload);
 /// A SYN that carries `payload`.
 std::string tcp_syn_frame(const Flow& flow, std::string_view payload);
+/// `message` begins with type, code and two bytes for the checksum, which is put there.
+std::string icmp_frame(const Flow& flow, std::string message);
 std::string ping_frame(const Flow& flow, std::string_view payload);
+/// An ICMP error about the packet in the frame `quoted`: its port is unreachable.
+std::string unreachable_frame(const Flow& flow, const std::string& quoted);
+
 struct Ipv6Flow {
   MacAddress from_mac;
   MacAddress to_mac;
@@ -37,6 +42,7 @@ struct Ipv6Flow {
 std::string udp6_frame(const Ipv6Flow& flow, std::string_view payload);
 /// `message` begins with type, code and two bytes for the checksum, which is put there.
 std::string icmpv6_frame(const Ipv6Flow& flow, std::string message);
+std::string unreachable6_frame(const Ipv6Flow& flow, const std::string& quoted);
 /// An unsolicited router advertisement, or any other IPv6 packet.
 std::string ipv6_frame(MacAddress from, MacAddress to, uint8_t next_header, std::string_view payload);
 

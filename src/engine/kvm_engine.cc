@@ -302,8 +302,13 @@ reactor::Task<Result<GuestUsage>> KvmEngine::KvmGuest::destroy() {
   co_await vsock_.stop();
   if (net_) co_await net_->stop();
   if (vm_) co_await vm_->destroy();
-  // With it goes the last copy of the TAP: the kernel takes an interface away while we wait.
-  if (net_) co_await engine_.taps_.run([this] { net_.reset(); });
+  // With them goes the last copy of the TAP: the kernel takes an interface away while we wait.
+  if (network_) {
+    co_await engine_.taps_.run([this] {
+      net_.reset();
+      network_.reset();
+    });
+  }
   co_return GuestUsage{};
 }
 
@@ -343,8 +348,13 @@ reactor::Task<Result<>> KvmEngine::prepare(size_t index, const Language& languag
 
 reactor::Task<Result<std::unique_ptr<Guest>>> KvmEngine::create_guest(
     size_t language, std::optional<net::AttachedGuest> network, reactor::CancelToken token) {
-  auto secret = CO_TRY(kvm::BootToken::random());
-  auto guest = std::make_unique<KvmGuest>(*this, material_.languages.at(language), std::move(secret),
+  auto secret = kvm::BootToken::random();
+  if (!secret) {
+    // As in destroy().
+    if (network) co_await taps_.run([&network] { network.reset(); });
+    co_return std::unexpected(std::move(secret).error());
+  }
+  auto guest = std::make_unique<KvmGuest>(*this, material_.languages.at(language), *std::move(secret),
                                           std::move(network));
   reactor::Deadline deadline(reactor_, reactor_.now_ns() + options_.boot_timeout_ms * 1'000'000, token);
   Result<> booted = co_await guest->boot(deadline.token());

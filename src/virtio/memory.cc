@@ -18,14 +18,15 @@ bool is_aligned(const std::byte* address) {
 }  // namespace
 
 void copy_from_guest(std::span<std::byte> to, const std::byte* from) {
+  const auto load_byte = [to, from](size_t at) { to[at] = static_cast<std::byte>(load<uint8_t>(from + at)); };
   size_t at = 0;
-  if (is_aligned<uint64_t>(from)) {
-    for (; to.size() - at >= sizeof(uint64_t); at += sizeof(uint64_t)) {
-      const uint64_t word = load<uint64_t>(from + at);
-      std::memcpy(&to[at], &word, sizeof word);
-    }
+  // Linux puts the IP header on a boundary, and so the frame beside one.
+  for (; at < to.size() && !is_aligned<uint64_t>(from + at); ++at) load_byte(at);
+  for (; to.size() - at >= sizeof(uint64_t); at += sizeof(uint64_t)) {
+    const uint64_t word = load<uint64_t>(from + at);
+    std::memcpy(&to[at], &word, sizeof word);
   }
-  for (; at < to.size(); ++at) to[at] = static_cast<std::byte>(load<uint8_t>(from + at));
+  for (; at < to.size(); ++at) load_byte(at);
 }
 
 void copy_to_guest(std::byte* to, std::span<const std::byte> from) {

@@ -14,14 +14,18 @@ constexpr uint16_t kEtherProviderVlan = 0x88a8;
 constexpr size_t kEtherTypeOffset = 12;
 
 constexpr size_t kIp4MinBytes = 20;
+constexpr size_t kIp4FragmentOffset = 6;
+constexpr uint16_t kIp4FragmentMask = 0x3fff;  // more fragments, and where this one belongs
 constexpr size_t kIp4ProtocolOffset = 9;
 constexpr size_t kIp6Bytes = 40;
 constexpr size_t kIp6NextHeaderOffset = 6;
-constexpr uint8_t kProtocolTcp = 6;
 
+constexpr uint8_t kProtocolTcp = 6;
 constexpr size_t kTcpMinBytes = 20;
 constexpr size_t kTcpDataOffset = 12;
 constexpr uint16_t kTcpChecksumOffset = 16;
+constexpr uint8_t kProtocolUdp = 17;
+constexpr uint16_t kUdpChecksumOffset = 6;
 
 struct Dependency {
   uint64_t feature;
@@ -76,29 +80,62 @@ bool is_extension(uint8_t header) {
   return header == kHopByHop || header == kRouting || header == kDestination;
 }
 
-/// Where the TCP header starts behind the IP header at `ip`, in a packet of the type that `gso_type` says.
-std::optional<size_t> find_tcp(const Reader& frame, const LinkLayer& link, uint8_t gso_type) {
-  const size_t ip = link.len_bytes;
+/// What an IP packet carries, and where that starts in the frame.
+struct Transport {
+  uint8_t protocol;
+  size_t offset;
+};
+
+std::optional<Transport> find_ip4_transport(const Reader& frame, size_t ip) {
   const auto version = frame.byte(ip);
-  if (!version) return std::nullopt;
-  if (gso_type == Header::kGsoTcp4) {
-    const size_t ip_bytes = (*version & 15) * size_t{4};
-    if (link.ether_type != kEtherIp4 || *version >> 4 != 4 || ip_bytes < kIp4MinBytes ||
-        frame.byte(ip + kIp4ProtocolOffset) != kProtocolTcp) {
-      return std::nullopt;
-    }
-    return ip + ip_bytes;
+  const auto fragment = frame.word(ip + kIp4FragmentOffset);
+  const auto protocol = frame.byte(ip + kIp4ProtocolOffset);
+  if (!version || !fragment || !protocol) return std::nullopt;
+  const size_t ip_bytes = (*version & 15) * size_t{4};
+  // A fragment has no such header, or not all that it is the checksum of.
+  if (*version >> 4 != 4 || ip_bytes < kIp4MinBytes || (*fragment & kIp4FragmentMask) != 0) {
+    return std::nullopt;
   }
-  if (link.ether_type != kEtherIp6 || *version >> 4 != 6) return std::nullopt;
+  return Transport{*protocol, ip + ip_bytes};
+}
+
+std::optional<Transport> find_ip6_transport(const Reader& frame, size_t ip) {
+  const auto version = frame.byte(ip);
+  if (!version || *version >> 4 != 6) return std::nullopt;
   auto next = frame.byte(ip + kIp6NextHeaderOffset);
   size_t at = ip + kIp6Bytes;
   // Ends with the bytes that are there: each is at least 8 long.
   while (next && is_extension(*next)) {
+    const auto units = frame.byte(at + 1);
+    if (!units) return std::nullopt;
     next = frame.byte(at);
-    at += (frame.byte(at + 1).value_or(0) + size_t{1}) * 8;
+    at += (*units + size_t{1}) * 8;
   }
-  if (next != kProtocolTcp) return std::nullopt;
-  return at;
+  if (!next) return std::nullopt;
+  return Transport{*next, at};
+}
+
+std::optional<Transport> find_transport(const Reader& frame, const LinkLayer& link) {
+  if (link.ether_type == kEtherIp4) return find_ip4_transport(frame, link.len_bytes);
+  if (link.ether_type == kEtherIp6) return find_ip6_transport(frame, link.len_bytes);
+  return std::nullopt;
+}
+
+/// Whether the kernel would write into the checksum field of a TCP or UDP header, and nowhere else. It writes
+/// when the packet leaves the host, after every rule of the firewall has judged it: a port or an address in
+/// that place would be another one than they saw. Linux leaves no other checksum to a virtio device, except
+/// those within tunnels.
+bool is_checksum_field(const Header& header, const Reader& frame, const LinkLayer& link) {
+  const auto transport = find_transport(frame, link);
+  if (!transport || transport->offset != header.csum_start) return false;
+  switch (transport->protocol) {
+    case kProtocolTcp:
+      return header.csum_offset == kTcpChecksumOffset;
+    case kProtocolUdp:
+      return header.csum_offset == kUdpChecksumOffset;
+    default:
+      return false;
+  }
 }
 
 bool may_segment(uint8_t gso_type, uint64_t features) {
@@ -113,19 +150,19 @@ bool may_segment(uint8_t gso_type, uint64_t features) {
   }
 }
 
-/// A frame to be segmented, whose checksum fields are checked and in `clean` already.
+/// A frame to be segmented, whose checksum field is checked and in `clean` already.
 std::expected<Transmittable, Drop> check_segmented(const Header& header, Header clean,
-                                                   const FrameStart& start, uint64_t features, uint16_t mtu) {
+                                                   const FrameStart& start, const LinkLayer& link,
+                                                   uint64_t features, uint16_t mtu) {
   const auto bad = std::unexpected(Drop::bad_offload);
   // 5.1.6.2.1: segments need their checksums computed.
   if (!may_segment(header.gso_type, features) || clean.flags != Header::kNeedsCsum || header.gso_size == 0)
     return bad;
-  const Reader frame(start.bytes);
-  const LinkLayer link = read_link_layer(frame);
+  const bool is_ip4 = (header.gso_type & ~Header::kGsoEcn) == Header::kGsoTcp4;
   const size_t tcp = header.csum_start;
-  const auto data_offset = frame.byte(tcp + kTcpDataOffset);
-  if (find_tcp(frame, link, header.gso_type & static_cast<uint8_t>(~Header::kGsoEcn)) != tcp ||
-      !data_offset || header.csum_offset != kTcpChecksumOffset) {
+  const auto data_offset = Reader(start.bytes).byte(tcp + kTcpDataOffset);
+  if (link.ether_type != (is_ip4 ? kEtherIp4 : kEtherIp6) || header.csum_offset != kTcpChecksumOffset ||
+      !data_offset) {
     return bad;
   }
   const size_t tcp_bytes = (*data_offset >> 4) * size_t{4};
@@ -156,11 +193,14 @@ Result<> check_features(uint64_t features) {
 
 std::expected<Transmittable, Drop> check_transmit(const Header& header, const FrameStart& start,
                                                   uint64_t features, uint16_t mtu) {
+  const Reader frame(start.bytes);
+  const LinkLayer link = read_link_layer(frame);
   Header clean{};
   // 5.1.6.2.2: flags that mean nothing here are ignored; 5.1.6.2.1 forbids the driver the known ones.
   if ((header.flags & Header::kNeedsCsum) != 0) {
     const size_t end = size_t{header.csum_start} + header.csum_offset + sizeof(uint16_t);
-    if ((features & feature::kCsum) == 0 || header.csum_start < kEthernetBytes || end > start.frame_bytes) {
+    if ((features & feature::kCsum) == 0 || end > start.frame_bytes ||
+        !is_checksum_field(header, frame, link)) {
       return std::unexpected(Drop::bad_offload);
     }
     clean.flags = Header::kNeedsCsum;
@@ -168,8 +208,7 @@ std::expected<Transmittable, Drop> check_transmit(const Header& header, const Fr
     clean.csum_offset = header.csum_offset;
   }
   if (header.hdr_len > start.frame_bytes) return std::unexpected(Drop::bad_offload);
-  if (header.gso_type != Header::kGsoNone) return check_segmented(header, clean, start, features, mtu);
-  const LinkLayer link = read_link_layer(Reader(start.bytes));
+  if (header.gso_type != Header::kGsoNone) return check_segmented(header, clean, start, link, features, mtu);
   if (start.frame_bytes > mtu + link.len_bytes) return std::unexpected(Drop::too_long);
   return Transmittable{clean, 1};
 }

@@ -73,8 +73,13 @@ constexpr size_t max_plain_bytes(uint16_t mtu) {
 struct FrameStart {
   /// How much of it is needed at most: headers of a TCP segment, options included.
   static constexpr size_t kMaxBytes = 256;
+  /// How much is needed of a frame behind this header: less where nothing is left to the kernel.
+  static constexpr size_t needed_bytes(const Header& header) {
+    const bool is_plain = header.gso_type == Header::kGsoNone && (header.flags & Header::kNeedsCsum) == 0;
+    return is_plain ? kEthernetBytes + kVlanTagBytes : kMaxBytes;
+  }
 
-  std::span<const std::byte> bytes;  ///< kMaxBytes, or all there are
+  std::span<const std::byte> bytes;  ///< needed_bytes() or more, or all there are
   uint64_t frame_bytes;
 };
 
@@ -84,7 +89,8 @@ struct Transmittable {
   uint32_t segments;  ///< as many packets as it becomes, at least 1
 };
 
-/// Checks a frame of the guest's, of at least kEthernetBytes, against `features` and `mtu`.
+/// Checks a frame of the guest's, of at least kEthernetBytes, against `features` and `mtu`. The kernel may be
+/// left the checksum of TCP or UDP over IP, and the segments of TCP.
 std::expected<Transmittable, Drop> check_transmit(const Header& header, const FrameStart& start,
                                                   uint64_t features, uint16_t mtu);
 

@@ -51,10 +51,8 @@ std::optional<Drop> Net::transmit(const DescriptorChain& chain, Budget& budget) 
   Header header;
   chain.copy_readable(0, std::as_writable_bytes(std::span(&header, 1)));
   std::array<std::byte, FrameStart::kMaxBytes> copy;
-  const size_t wanted_bytes =
-      header.gso_type == Header::kGsoNone ? kEthernetBytes + kVlanTagBytes : copy.size();
-  const auto start =
-      std::span(copy).first(chain.copy_readable(kHeaderBytes, std::span(copy).first(wanted_bytes)));
+  const auto wanted = std::span(copy).first(FrameStart::needed_bytes(header));
+  const auto start = wanted.first(chain.copy_readable(kHeaderBytes, wanted));
   const auto source = std::as_bytes(std::span(options_.mac.bytes));
   if (!std::ranges::equal(start.subspan(kSourceOffset, source.size()), source)) return Drop::foreign_source;
   const uint64_t frame_bytes = chain.readable_bytes() - kHeaderBytes;

@@ -197,13 +197,45 @@ def test_guests_do_not_reach_each_other(server):
     assert own["address"].startswith("192.168.10.")
 
 
+# Says how many came and said nothing, once somebody says a word.
+LISTENING_UNTIL_TOLD = """
+import socket
+server = socket.create_server(("", 8000))
+server.settimeout({patience_s})
+silent = 0
+while not server.accept()[0].recv(1):
+    silent += 1
+print(silent)
+"""
+
+CONNECT_AS_NOBODY = """
+import os, socket, sys
+os.setgid(65534)
+os.setuid(65534)
+for address in sys.argv[1:]:
+    try:
+        socket.create_connection((address, 8000), timeout=0.5).close()
+        print(address)
+    except OSError:
+        pass
+"""
+
+
 def test_only_the_servers_user_connects_to_guests(server):
-    def as_nobody():
-        code = ("import os, socket, sys\nos.setgid(65534)\nos.setuid(65534)\nfor address in sys.argv[1:]:\n    try:\n"
-                "        probe = socket.socket()\n        probe.settimeout(0.5)\n        probe.connect((address, 8000))\n    except OSError:\n        pass\n")
-        for _ in range(3):
-            subprocess.run([sys.executable, "-c", code, *guest_addresses()], check=True)
-    assert while_listening(server, 6, as_nobody)[0] == "nobody came"
+    def try_both():
+        # The guest listens from here on, and goes on doing so.
+        connects_from_here()
+        reached = [subprocess.run([sys.executable, "-c", CONNECT_AS_NOBODY, *guest_addresses()], check=True,
+                                  capture_output=True, text=True).stdout for _ in range(3)]
+        for address in guest_addresses():
+            try:
+                with socket.create_connection((address, 8000), timeout=0.2) as told:
+                    told.sendall(b".")
+            except OSError:
+                pass
+        return reached
+    came, reached = while_listening(server, 30, try_both, LISTENING_UNTIL_TOLD)
+    assert (came, reached) == ("1", ["", "", ""])
 
 
 def traces_of(bridge):

@@ -163,8 +163,14 @@ class Run {
     const auto frame_bytes = input.take<uint16_t>() % 1600U;
     const auto shape = input.take<uint16_t>();
     write_ethernet((shape & 1) != 0 ? 0x0800 : 0x8100);
+    std::byte* packet = memory_.at(kTransmitData + kHeaderBytes + kEthernetBytes, 20);
+    packet[0] = std::byte{0x45};
+    packet[9] = std::byte{17};
     Header header{};
-    if ((shape & 2) != 0) header = {.flags = 1, .csum_start = 34, .csum_offset = uint16_t(shape >> 8)};
+    if ((shape & 2) != 0) {
+      header = {
+          .flags = 1, .csum_start = 34, .csum_offset = (shape & 4) != 0 ? uint16_t{6} : uint16_t(shape >> 8)};
+    }
     put(header, frame_bytes, static_cast<uint8_t>(shape >> 4));
   }
 

@@ -27,6 +27,34 @@ TEST_CASE("a frame of the guest's reaches the wire, however its buffers are cut"
   });
 }
 
+TEST_CASE("a frame without its checksum reaches the wire, however long its headers and its buffers are") {
+  with_guest([](Setup& setup) -> Task<> {
+    for (const bool is_ip6 : {false, true}) {
+      Bytes frame = udp_frame(is_ip6, 1000);
+      Header header = udp_header(is_ip6);
+      const size_t more_bytes = is_ip6 ? 160 : 40;
+      frame.insert(frame.begin() + header.csum_start, more_bytes, std::byte{0});
+      if (is_ip6) {
+        frame[20] = std::byte{60};
+        frame[54] = std::byte{17};
+        frame[55] = std::byte{160 / 8 - 1};
+      } else {
+        frame[14] = std::byte{0x4f};
+      }
+      header.csum_start = static_cast<uint16_t>(header.csum_start + more_bytes);
+      for (const auto& cut : {std::initializer_list<size_t>{12}, {}, {5, 30, 40, 41, 100, 300}}) {
+        setup.guest.put(header, frame, cut);
+        setup.guest.kick();
+        CHECK(co_await are_sent(setup.reactor, setup.guest, 1));
+        const auto packet = co_await next(setup.reactor, setup.wire);
+        REQUIRE(packet.has_value());
+        CHECK(packet->header == header);
+        CHECK(packet->frame == frame);
+      }
+    }
+  });
+}
+
 TEST_CASE("a segmented frame reaches the wire whole, behind a header made of what was checked") {
   with_guest([](Setup& setup) -> Task<> {
     const Bytes frame = tcp_frame(false, 60'000);

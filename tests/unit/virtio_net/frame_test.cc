@@ -2,6 +2,8 @@
 
 #include "virtio_net/frame.h"
 
+#include <string_view>
+
 #include "guest.h"
 
 #include "test.h"
@@ -135,28 +137,215 @@ TEST_CASE("an offload that was not negotiated is dropped") {
   ecn.gso_type |= Header::kGsoEcn;
   CHECK(check(ecn, tcp_frame(false, 2000), feature::kOffloads & ~feature::kHostEcn).error() ==
         Drop::bad_offload);
-  const Header checksum = {.flags = Header::kNeedsCsum, .csum_start = 34, .csum_offset = 6};
-  CHECK(check(checksum, guest_frame(60)).value().header == checksum);
-  CHECK(check(checksum, guest_frame(60), 0).error() == Drop::bad_offload);
+  for (const bool is_ip6 : {false, true}) {
+    const Header checksum = udp_header(is_ip6);
+    CHECK(check(checksum, udp_frame(is_ip6, 60)).value().header == checksum);
+    CHECK(check(checksum, udp_frame(is_ip6, 60), 0).error() == Drop::bad_offload);
+  }
 }
 
-TEST_CASE("a checksum lies behind the Ethernet header and within the frame") {
-  const struct {
-    uint16_t start;
-    uint16_t offset;
-    bool is_good;
-  } rows[] = {{14, 0, true},       {58, 0, true},          {34, 24, true},  {13, 0, false},
-              {0, 0, false},       {59, 0, false},         {34, 25, false}, {0xffff, 0, false},
-              {34, 0xffff, false}, {0xffff, 0xffff, false}};
-  for (const auto& row : rows) {
-    CAPTURE(row.start);
-    CAPTURE(row.offset);
-    const Header header = {.flags = Header::kNeedsCsum, .csum_start = row.start, .csum_offset = row.offset};
-    CHECK_EQ(check(header, guest_frame(60)).has_value(), row.is_good);
-    // Without the flag the fields mean nothing, and nothing of them is passed on.
-    Header unused = header;
-    unused.flags = 0xfe;
-    CHECK(check(unused, guest_frame(60)).value().header == Header{});
+namespace {
+
+constexpr uint8_t kTcp = 6;
+constexpr uint8_t kUdp = 17;
+
+/// A frame whose checksum is left to the kernel, as Linux sends it.
+struct Unsummed {
+  bool is_ip6;
+  uint8_t protocol;
+  Header header;
+  Bytes frame;
+
+  [[nodiscard]] size_t protocol_at() const { return kEthernetBytes + (is_ip6 ? 6 : 9); }
+  [[nodiscard]] size_t ip_end() const { return kEthernetBytes + (is_ip6 ? 40 : 20); }
+
+  void write(size_t at, std::initializer_list<uint8_t> values) {
+    for (const uint8_t value : values) frame[at++] = std::byte{value};
+  }
+  /// Puts `bytes` zeros behind the IP header, and moves the checksum with the rest.
+  void insert(size_t bytes) {
+    frame.insert(frame.begin() + static_cast<std::ptrdiff_t>(ip_end()), bytes, std::byte{0});
+    header.csum_start = static_cast<uint16_t>(header.csum_start + bytes);
+  }
+  void insert_extension(uint8_t type, size_t bytes) {
+    insert(bytes);
+    write(ip_end(), {std::to_integer<uint8_t>(frame[protocol_at()]), static_cast<uint8_t>(bytes / 8 - 1)});
+    write(protocol_at(), {type});
+  }
+  void insert_tag(uint16_t type) {
+    frame.insert(frame.begin() + 12, 4, std::byte{0});
+    write(12, {static_cast<uint8_t>(type >> 8), static_cast<uint8_t>(type)});
+    header.csum_start += 4;
+  }
+  void aim(size_t start, size_t offset) {
+    header.csum_start = static_cast<uint16_t>(start);
+    header.csum_offset = static_cast<uint16_t>(offset);
+  }
+};
+
+Unsummed unsummed(bool is_ip6, uint8_t protocol) {
+  if (protocol == kUdp) return {is_ip6, protocol, udp_header(is_ip6), udp_frame(is_ip6, 40)};
+  Header header = tcp_header(is_ip6, 0);
+  header.gso_type = Header::kGsoNone;
+  header.hdr_len = 0;
+  return {is_ip6, protocol, header, tcp_frame(is_ip6, 40)};
+}
+
+enum class Over { any, ip4, ip6 };
+
+struct ChecksumRow {
+  std::string_view what;
+  Over over;
+  bool is_good;
+  void (*change)(Unsummed&);
+};
+
+constexpr ChecksumRow kChecksumRows[] = {
+    {"as it should be", Over::any, true, [](Unsummed&) {}},
+    {"behind a tag", Over::any, true, [](Unsummed& sent) { sent.insert_tag(0x8100); }},
+    {"at the frame's end", Over::any, true,
+     [](Unsummed& sent) { sent.frame.resize(size_t{sent.header.csum_start} + sent.header.csum_offset + 2); }},
+    {"not to be fragmented", Over::ip4, true, [](Unsummed& sent) { sent.write(20, {0x40, 0}); }},
+    {"behind IP options", Over::ip4, true,
+     [](Unsummed& sent) {
+       sent.insert(40);
+       sent.write(14, {0x4f});
+     }},
+    {"behind extensions", Over::ip6, true,
+     [](Unsummed& sent) {
+       sent.insert_extension(60, 24);
+       sent.insert_extension(43, 8);
+       sent.insert_extension(0, 16);
+     }},
+    {"behind the longest extensions that are looked at", Over::ip6, true,
+     [](Unsummed& sent) {
+       sent.insert_extension(60, 8);
+       sent.insert_extension(60, 200);
+     }},
+
+    {"a port", Over::any, false, [](Unsummed& sent) { sent.header.csum_offset = 2; }},
+    {"the other port", Over::any, false, [](Unsummed& sent) { sent.header.csum_offset = 0; }},
+    {"the other protocol's place", Over::any, false,
+     [](Unsummed& sent) { sent.header.csum_offset = sent.protocol == kTcp ? 6 : 16; }},
+    {"a word beside it", Over::any, false, [](Unsummed& sent) { sent.header.csum_offset += 2; }},
+    {"a sum of less", Over::any, false,
+     [](Unsummed& sent) {
+       sent.aim(sent.header.csum_start + size_t{2}, sent.header.csum_offset - size_t{2});
+     }},
+    {"a sum of more", Over::any, false,
+     [](Unsummed& sent) {
+       sent.aim(sent.header.csum_start - size_t{2}, sent.header.csum_offset + size_t{2});
+     }},
+    {"the type", Over::any, false, [](Unsummed& sent) { sent.aim(12, 0); }},
+    {"the IP header's start", Over::any, false, [](Unsummed& sent) { sent.aim(14, 0); }},
+    {"the destination", Over::any, false, [](Unsummed& sent) { sent.aim(14, sent.is_ip6 ? 36 : 16); }},
+    {"the destination, as TCP's", Over::ip6, false, [](Unsummed& sent) { sent.aim(34, 16); }},
+    {"the payload", Over::any, false, [](Unsummed& sent) { sent.header.csum_start += 20; }},
+    {"half beyond the frame", Over::any, false,
+     [](Unsummed& sent) { sent.frame.resize(size_t{sent.header.csum_start} + sent.header.csum_offset + 1); }},
+    {"beyond the frame", Over::any, false,
+     [](Unsummed& sent) { sent.header.csum_start = static_cast<uint16_t>(sent.frame.size()); }},
+    {"beyond all frames", Over::any, false, [](Unsummed& sent) { sent.aim(0xffff, 0xffff); }},
+    {"no more than Ethernet", Over::any, false, [](Unsummed& sent) { sent.frame.resize(kEthernetBytes); }},
+    {"ARP", Over::any, false, [](Unsummed& sent) { sent.write(12, {0x08, 0x06}); }},
+    {"the other IP's type", Over::any, false,
+     [](Unsummed& sent) {
+       if (sent.is_ip6) {
+         sent.write(12, {0x08, 0x00});
+       } else {
+         sent.write(12, {0x86, 0xdd});
+       }
+     }},
+    {"the other IP's version", Over::any, false, [](Unsummed& sent) { sent.frame[14] ^= std::byte{0x20}; }},
+    {"behind a tag that is not counted", Over::any, false,
+     [](Unsummed& sent) {
+       sent.insert_tag(0x8100);
+       sent.header.csum_start -= 4;
+     }},
+    {"behind two tags", Over::any, false,
+     [](Unsummed& sent) {
+       sent.insert_tag(0x8100);
+       sent.insert_tag(0x88a8);
+     }},
+    {"ICMP", Over::any, false, [](Unsummed& sent) { sent.write(sent.protocol_at(), {1}); }},
+    {"ICMPv6", Over::any, false, [](Unsummed& sent) { sent.write(sent.protocol_at(), {58}); }},
+    {"SCTP", Over::any, false, [](Unsummed& sent) { sent.write(sent.protocol_at(), {132}); }},
+    {"UDP-Lite", Over::any, false, [](Unsummed& sent) { sent.write(sent.protocol_at(), {136}); }},
+    {"within a tunnel", Over::any, false,
+     [](Unsummed& sent) {
+       sent.insert(20);
+       sent.write(sent.protocol_at(), {4});
+     }},
+    {"a short IP header", Over::ip4, false,
+     [](Unsummed& sent) {
+       sent.write(14, {0x44});
+       sent.header.csum_start -= 4;
+     }},
+    {"options that are not counted", Over::ip4, false, [](Unsummed& sent) { sent.write(14, {0x46}); }},
+    {"a first fragment", Over::ip4, false, [](Unsummed& sent) { sent.write(20, {0x20, 0}); }},
+    {"a last fragment", Over::ip4, false, [](Unsummed& sent) { sent.write(20, {0, 1}); }},
+    {"a far fragment", Over::ip4, false, [](Unsummed& sent) { sent.write(20, {0x1f, 0}); }},
+    {"a fragment", Over::ip6, false, [](Unsummed& sent) { sent.insert_extension(44, 8); }},
+    {"authenticated", Over::ip6, false, [](Unsummed& sent) { sent.insert_extension(51, 8); }},
+    {"nothing behind it", Over::ip6, false, [](Unsummed& sent) { sent.insert_extension(59, 8); }},
+    {"within an extension", Over::ip6, false,
+     [](Unsummed& sent) {
+       sent.insert_extension(0, 32);
+       sent.header.csum_start -= 24;
+     }},
+    {"behind extensions that are not looked at", Over::ip6, false,
+     [](Unsummed& sent) {
+       sent.insert_extension(60, 8);
+       sent.insert_extension(60, 208);
+     }},
+};
+
+void check_checksum(const ChecksumRow& row, bool is_ip6, uint8_t protocol) {
+  if (row.over != Over::any && is_ip6 != (row.over == Over::ip6)) return;
+  Unsummed sent = unsummed(is_ip6, protocol);
+  row.change(sent);
+  CAPTURE(is_ip6);
+  CAPTURE(protocol);
+  CAPTURE(row.what);
+  const auto checked = check(sent.header, sent.frame);
+  REQUIRE_EQ(checked.has_value(), row.is_good);
+  if (checked) {
+    CHECK(checked->header == sent.header);
+  } else {
+    CHECK(checked.error() == Drop::bad_offload);
+  }
+  // Without the flag the fields mean nothing, and nothing of them is passed on.
+  sent.header.flags = 0xfe;
+  CHECK(check(sent.header, sent.frame).value().header == Header{});
+}
+
+}  // namespace
+
+TEST_CASE("the kernel writes a checksum where TCP and UDP have theirs, and nowhere else") {
+  for (const ChecksumRow& row : kChecksumRows) {
+    for (const bool is_ip6 : {false, true}) {
+      for (const uint8_t protocol : {kTcp, kUdp}) check_checksum(row, is_ip6, protocol);
+    }
+  }
+}
+
+TEST_CASE("no other place in a frame is written to than its one checksum") {
+  for (const bool is_ip6 : {false, true}) {
+    for (const uint8_t protocol : {kTcp, kUdp}) {
+      const Unsummed sent = unsummed(is_ip6, protocol);
+      size_t good = 0;
+      for (size_t start = 0; start <= sent.frame.size(); ++start) {
+        for (size_t offset = 0; offset <= sent.frame.size(); ++offset) {
+          Header header = sent.header;
+          header.csum_start = static_cast<uint16_t>(start);
+          header.csum_offset = static_cast<uint16_t>(offset);
+          if (!check(header, sent.frame)) continue;
+          CHECK(header == sent.header);
+          ++good;
+        }
+      }
+      CHECK_EQ(good, 1U);
+    }
   }
 }
 

@@ -80,6 +80,21 @@ inline Header tcp_header(bool is_ip6, uint16_t gso_size) {
           .num_buffers = 0};
 }
 
+/// A frame of UDP over IPv4 or IPv6 with `payload_bytes`, and the header that has its checksum computed.
+inline Bytes udp_frame(bool is_ip6, size_t payload_bytes) {
+  const size_t ip_bytes = is_ip6 ? 40 : 20;
+  Bytes frame =
+      ethernet_frame(kHostMac, kGuestMac, 14 + ip_bytes + 8 + payload_bytes, 0, is_ip6 ? 0x86dd : 0x0800);
+  std::fill_n(frame.begin() + 14, ip_bytes + 8, std::byte{0});
+  frame[14] = std::byte{static_cast<uint8_t>(is_ip6 ? 0x60 : 0x45)};
+  frame[is_ip6 ? 14 + 6 : 14 + 9] = std::byte{17};
+  return frame;
+}
+inline Header udp_header(bool is_ip6) {
+  const auto udp = static_cast<uint16_t>(is_ip6 ? 54 : 34);
+  return {.flags = Header::kNeedsCsum, .csum_start = udp, .csum_offset = 6};
+}
+
 /// What passed: a frame behind its header. `chains` says how many buffers it took of a guest's.
 struct Packet {
   Header header{};

@@ -28,8 +28,17 @@ constexpr Row kRows[] = {
     {"segments of Ethernet", 3000, [](Header& header, Bytes&) { header = tcp_header(false, 1400); },
      Drop::bad_offload},
     {"a checksum beyond the frame", 60,
-     [](Header& header, Bytes&) {
-       header = {.flags = Header::kNeedsCsum, .csum_start = 60, .csum_offset = 0};
+     [](Header& header, Bytes& frame) {
+       header = udp_header(false);
+       frame = udp_frame(false, 60);
+       frame.resize(41);
+     },
+     Drop::bad_offload},
+    {"a checksum in place of a port", 60,
+     [](Header& header, Bytes& frame) {
+       header = udp_header(false);
+       header.csum_offset = 2;
+       frame = udp_frame(false, 60);
      },
      Drop::bad_offload},
     {"every bit set", 60, [](Header& header, Bytes&) { std::memset(&header, 0xff, sizeof header); },

@@ -20,9 +20,9 @@ struct Process {
   Message first;  ///< what it said when it was ready
 };
 
-/// Forks a process that runs `main` with its end of the socket, and waits up to a minute for its first message,
-/// which is of kind `ready`. The calling process must be single-threaded. Errors: what the process failed
-/// with, or Code::timeout; it has ended then. `name` is for errors: "launcher".
+/// Forks a process that runs `main` with its end of the socket, and waits up to a minute for its first
+/// message, which is of kind `ready`. The calling process must be single-threaded. Errors: what the process
+/// failed with, or Code::timeout; it has ended then. `name` is for errors: "launcher".
 Result<Process> start_process(const char* name, Protocol protocol, uint8_t ready,
                               const std::function<int(Fd socket)>& main);
 

@@ -37,11 +37,11 @@ Examples:
   lambdo run -l bash hello.sh -- one two      what follows -- are the program's arguments
   lambdo run --local --config lambdo.yaml -l python main.py)";
 
-constexpr const char* kDoctorExamples = R"(Exits with 0 where any engine is usable, with 1 where none is.
+constexpr const char* kDoctorExamples = R"(Exits with 0 where an engine is usable, or the configuration can be served; else with 1.
 
 Examples:
   lambdo doctor
-  lambdo doctor --config lambdo.yaml          the guest kernel, its modules and IPv6 too
+  lambdo doctor --config lambdo.yaml          its engine, guest kernel and network too
   lambdo doctor --json | jq .engine)";
 
 constexpr const char* kConfigExamples = R"(Examples:
@@ -138,7 +138,7 @@ CLI::App* add_doctor(CLI::App& app, Parsed& parsed) {
       app.add_subcommand("doctor", "Say what this machine can carry, with a remedy for what it cannot");
   doctor
       ->add_option("-c,--config", parsed.doctor.config_path,
-                   "Configuration file whose guest kernel and IPv6 to check")
+                   "Configuration file: whether this machine can serve it")
       ->type_name("FILE");
   doctor->add_flag("--json", parsed.doctor.json, "Print it as JSON");
   doctor->footer(kDoctorExamples);

@@ -2,12 +2,14 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <optional>
 
 #include "base/json.h"
+#include "cli/command_error.h"
 #include "cli/commands.h"
-#include "cli/config.h"
 #include "cli/guest_kernel_check.h"
 #include "cli/machine_checks.h"
+#include "cli/network_setup.h"
 #include "cli/sandbox_checks.h"
 #include "cli/uring_check.h"
 
@@ -25,15 +27,22 @@ static std::string_view grade_name(Grade grade) {
   return "";
 }
 
-/// A configuration that cannot be read is told where its guest kernel is looked at.
-static bool gives_ipv6(const std::string& config_path) {
-  if (config_path.empty()) return false;
-  const auto config = load_config(config_path);
-  return config && config->network.ipv6;
+/// What guests with a network need of the machine. IPv6 only where a configuration gives it to guests.
+static void examine_forwarding(const Config* config, Examination& examination) {
+  const bool needed = config != nullptr && gives_access(*config);
+  const auto add = [&](const char* path, IpVersion version) {
+    examination.findings.push_back(forwarding_finding(path, version, needed));
+    if (examination.findings.back().grade == Grade::failure) examination.network_usable = false;
+  };
+  add("/proc/sys/net/ipv4/ip_forward", IpVersion::v4);
+  if (config != nullptr && config->network.ipv6) {
+    add("/proc/sys/net/ipv6/conf/all/forwarding", IpVersion::v6);
+  }
 }
 
-Examination examine_machine(const std::string& config_path) {
+Examination examine_machine(const Config* config) {
   Examination examination;
+  if (config != nullptr) examination.engine = config->vmm.engine;
   auto add = [&](Finding finding) { examination.findings.push_back(std::move(finding)); };
   add(kernel_finding(kernel_release()));
   const Finding uring = uring_finding();
@@ -42,39 +51,60 @@ Examination examine_machine(const std::string& config_path) {
   const auto probe = kvm::probe_kvm();
   examination.kvm_usable = probe && probe->usable();
   add(kvm_finding(probe));
-  const Finding guest_kernel = guest_kernel_finding(config_path);
-  examination.guest_kernel_usable = guest_kernel.grade == Grade::ok;
-  add(guest_kernel);
+  if (examination.engine != EngineChoice::namespaces) {
+    const Finding guest_kernel = guest_kernel_finding(config);
+    examination.guest_kernel_usable = guest_kernel.grade == Grade::ok;
+    add(guest_kernel);
+  }
   const Finding bubblewrap = bubblewrap_finding();
   examination.namespace_usable = bubblewrap.grade != Grade::failure;
   add(bubblewrap);
   add(user_namespace_finding(read_user_namespace_settings()));
   add(cgroup_finding(read_cgroup_layout()));
   add(tun_finding("/dev/net/tun"));
-  add(forwarding_finding("/proc/sys/net/ipv4/ip_forward"));
-  if (gives_ipv6(config_path)) add(forwarding_finding("/proc/sys/net/ipv6/conf/all/forwarding", true));
+  examine_forwarding(config, examination);
   add(memory_finding());
   add(open_files_finding());
   return examination;
 }
 
-std::string automatic_engine(const Examination& examination) {
+std::string usable_engine(const Examination& examination) {
   if (!examination.reactor_usable) return "";
-  if (examination.kvm_usable && examination.guest_kernel_usable) return "kvm";
-  return examination.namespace_usable ? "namespace" : "";
+  const bool kvm = examination.kvm_usable && examination.guest_kernel_usable;
+  if (kvm && examination.engine != EngineChoice::namespaces) return "kvm";
+  return examination.namespace_usable && examination.engine != EngineChoice::kvm ? "namespace" : "";
+}
+
+static std::string why_not_kvm(const Examination& examination) {
+  return examination.kvm_usable ? "no usable guest kernel is configured" : "KVM is not usable here";
+}
+
+static std::string engine_verdict(const Examination& examination) {
+  const std::string engine = usable_engine(examination);
+  const bool is_named = examination.engine != EngineChoice::automatic;
+  const std::string taken = is_named ? "The configuration's engine is " : "Engine auto takes ";
+  if (engine == "kvm") return taken + "kvm: each run gets a microVM of its own.";
+  if (engine == "namespace") {
+    return taken + "namespace (bubblewrap), weaker isolation than a microVM" +
+           (is_named ? "." : ": " + why_not_kvm(examination) + ".");
+  }
+  constexpr const char* kNext = ". Follow the remedies above, then run lambdo doctor again.";
+  if (!examination.reactor_usable)
+    return std::string("No engine can run here: io_uring is not usable") + kNext;
+  if (!is_named) return std::string("No engine can run here: neither KVM nor bubblewrap is usable") + kNext;
+  return "The configuration's engine cannot run here: " +
+         (examination.engine == EngineChoice::kvm ? why_not_kvm(examination) : "bubblewrap is not usable") +
+         kNext;
 }
 
 static std::string verdict(const Examination& examination) {
-  const std::string engine = automatic_engine(examination);
-  if (engine == "kvm") return "Engine auto takes kvm: each run gets a microVM of its own.";
-  if (engine == "namespace") {
-    const std::string why =
-        examination.kvm_usable ? "no usable guest kernel is configured" : "KVM is not usable here";
-    return "Engine auto takes namespace (bubblewrap), weaker isolation than a microVM: " + why + ".";
+  std::string text = engine_verdict(examination);
+  if (!examination.network_usable) {
+    text +=
+        " A server does not start with this configuration, though: guests with a network need this machine "
+        "to forward packets.";
   }
-  const std::string why =
-      examination.reactor_usable ? "neither KVM nor bubblewrap is usable" : "io_uring is not usable";
-  return "No engine can run here: " + why + ". Follow the remedies above, then run lambdo doctor again.";
+  return text;
 }
 
 std::string format_text(const Examination& examination) {
@@ -96,7 +126,7 @@ std::string format_text(const Examination& examination) {
 std::string format_json(const Examination& examination) {
   JsonWriter json;
   json.begin_object().key("engine");
-  const std::string engine = automatic_engine(examination);
+  const std::string engine = usable_engine(examination);
   if (engine.empty()) {
     json.null();
   } else {
@@ -116,9 +146,19 @@ std::string format_json(const Examination& examination) {
 }
 
 int doctor(const DoctorOptions& options) {
-  const Examination examination = examine_machine(options.config_path);
+  std::optional<Config> config;
+  if (!options.config_path.empty()) {
+    auto loaded = load_config(options.config_path);
+    if (!loaded) {
+      print_error("doctor", loaded.error().message);
+      return kExitFailure;
+    }
+    config = std::move(*loaded);
+  }
+  const Examination examination = examine_machine(config ? &*config : nullptr);
   std::fputs((options.json ? format_json(examination) : format_text(examination)).c_str(), stdout);
-  return automatic_engine(examination).empty() ? kExitFailure : kExitOk;
+  const bool usable = !usable_engine(examination).empty() && examination.network_usable;
+  return usable ? kExitOk : kExitFailure;
 }
 
 }  // namespace lambdo::cli

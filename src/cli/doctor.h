@@ -3,6 +3,7 @@
 #include <string>
 #include <vector>
 
+#include "cli/config.h"
 #include "cli/finding.h"
 
 namespace lambdo::cli {
@@ -14,18 +15,21 @@ struct Examination {
   bool kvm_usable = false;           ///< by the probe
   bool guest_kernel_usable = false;  ///< that of the configuration, with its modules
   bool namespace_usable = false;     ///< bubblewrap starts a sandbox
+  bool network_usable = true;        ///< packets are forwarded, as far as the configuration needs it
+  EngineChoice engine = EngineChoice::automatic;  ///< the configuration's
 };
 
 /// Blocks for a second or two. Starts processes: call it while the process has one thread. Without a
-/// configuration (empty) nothing is known of a guest kernel, and IPv6 is not looked at.
-Examination examine_machine(const std::string& config_path = {});
+/// configuration (null) nothing is known of a guest kernel, and IPv6 is not looked at.
+Examination examine_machine(const Config* config = nullptr);
 
-/// "kvm", "namespace", or empty where neither can run: what the engine `auto` becomes.
-std::string automatic_engine(const Examination& examination);
+/// "kvm" or "namespace": the configuration's engine, or what the engine `auto` becomes. Empty where it cannot
+/// run.
+std::string usable_engine(const Examination& examination);
 
 std::string format_text(const Examination& examination);
-/// {"engine": "namespace" or null, "findings": [{"grade","name","finding","remedy"}]}; remedy only where
-/// there is one.
+/// {"engine": "namespace" or null, "verdict": TEXT, "findings": [{"grade","name","finding","remedy"}]};
+/// remedy only where there is one.
 std::string format_json(const Examination& examination);
 
 }  // namespace lambdo::cli

@@ -1,13 +1,12 @@
 #pragma once
 
-#include <string>
-
+#include "cli/config.h"
 #include "cli/finding.h"
 
 namespace lambdo::cli {
 
 /// Whether the guest kernel and modules of this configuration could start a microVM: both are read and
-/// unpacked, which takes up to a second. Without a path it says how to have it checked.
-Finding guest_kernel_finding(const std::string& config_path);
+/// unpacked, which takes up to a second. Without a configuration (null) it says how to have it checked.
+Finding guest_kernel_finding(const Config* config);
 
 }  // namespace lambdo::cli

@@ -135,21 +135,24 @@ Finding tun_finding(const std::string& device) {
           "only guests with a network need it: modprobe tun, and allow the device in the container"};
 }
 
-Finding forwarding_finding(const std::string& path, bool ipv6) {
+Finding forwarding_finding(const std::string& path, IpVersion version, bool needed) {
+  const bool ipv6 = version == IpVersion::v6;
   const std::string name = ipv6 ? "IPv6 forwarding" : "forwarding";
   const std::string setting = ipv6 ? "net.ipv6.conf.all.forwarding" : "net.ipv4.ip_forward";
   const auto text = sys::read_file(path);
   if (text && text->starts_with('1')) {
     return {Grade::ok, name, "the machine forwards " + std::string(ipv6 ? "IPv6" : "IPv4") + " packets", ""};
   }
+  const Grade grade = needed ? Grade::failure : Grade::warning;
   if (!text && ipv6) {
-    return {Grade::warning, name, text.error().message,
+    return {grade, name, text.error().message,
             "network.ipv6 needs a kernel with IPv6; without it guests have IPv4 alone"};
   }
-  std::string remedy = "only guests with a network need it: sysctl -w " + setting +
-                       "=1, and a file in /etc/sysctl.d to keep it";
+  std::string remedy = std::string(needed ? "this configuration gives guests a network, which needs it"
+                                          : "only guests with a network need it") +
+                       ": sysctl -w " + setting + "=1, and a file in /etc/sysctl.d to keep it";
   if (ipv6) remedy += "; an interface whose address is from router advertisements needs accept_ra=2 then";
-  return {Grade::warning, name, text ? setting + " is " + text->substr(0, 1) : text.error().message, remedy};
+  return {grade, name, text ? setting + " is " + text->substr(0, 1) : text.error().message, remedy};
 }
 
 static std::optional<uint64_t> meminfo_kib(std::string_view meminfo, std::string_view name) {

@@ -33,9 +33,10 @@ CgroupLayout read_cgroup_layout();
 Finding cgroup_finding(const CgroupLayout& layout);
 
 Finding tun_finding(const std::string& device);
-/// Whether the machine forwards packets, of IPv4 or of IPv6, as what guests send to elsewhere needs. `path`
-/// is the sysctl's file.
-Finding forwarding_finding(const std::string& path, bool ipv6 = false);
+enum class IpVersion { v4, v6 };
+/// Whether the machine forwards packets, as what guests send to elsewhere needs. `path` is the sysctl's file.
+/// A failure where it does not and a configuration needs it.
+Finding forwarding_finding(const std::string& path, IpVersion version, bool needed);
 Finding memory_finding();
 Finding open_files_finding();
 

@@ -8,8 +8,7 @@
 
 namespace lambdo::cli {
 
-/// Whether guests may reach more than their host.
-static bool gives_access(const Config& config) {
+bool gives_access(const Config& config) {
   constexpr auto kNone = net::Policy::Access::none;
   return config.network.requests != kNone ||
          std::ranges::any_of(config.languages, [](const engine::Language& language) {

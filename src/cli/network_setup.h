@@ -13,6 +13,8 @@
 
 namespace lambdo::cli {
 
+/// Whether guests may reach more than their host, which has to forward packets then.
+bool gives_access(const Config& config);
 /// Whether guests may have a network: a language has one, requests may ask for it, or agents come over it.
 bool gives_network(const Config& config);
 

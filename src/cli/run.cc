@@ -57,7 +57,8 @@ Result<engine::RunRequest> read_request(const RunOptions& options) {
   request.input = TRY(read_input(options));
   request.args = options.args;
   for (const std::string& path : options.files) {
-    request.code.push_back({workspace_name(path, options.files.front()), TRY(read_named(path, "FILE"))});
+    request.code.push_back(
+        {workspace_name(path, options.files.front()), TRY(sys::read_file(path, kMaxFileBytes))});
   }
   request.limits = {options.wall_ms, options.cpu_ms, options.memory_mb, options.output_bytes,
                     options.processes};

@@ -135,6 +135,24 @@ def test_doctor_finds_this_machine_fit_and_can_say_so_in_json():
     assert "engine" in json.loads(lambdo("doctor", "--json").stdout)
 
 
+def test_doctor_looks_at_what_a_configuration_needs(tmp_path):
+    config = configs.config(tmp_path, [configs.language("bash")])
+    file = tmp_path / "lambdo.yaml"
+    file.write_text(json.dumps(config | {"vmm": {"engine": "namespace"}}))
+    done = lambdo("doctor", "--config", file)
+    assert done.returncode == 0, done
+    assert "The configuration's engine is namespace" in done.stdout
+    assert "guest kernel" not in done.stdout
+    file.write_text(json.dumps(config | {"vmm": {"engine": "kvm", "kernel": "/nonexistent"}}))
+    done = lambdo("doctor", "--config", file)
+    assert done.returncode == 1, done
+    assert "The configuration's engine cannot run here" in done.stdout
+    file.write_text("kind: [")
+    done = lambdo("doctor", "--config", file)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert f"lambdo doctor: {file}:1" in done.stderr, done
+
+
 @pytest.mark.parametrize("command", [[], ["serve"], ["run"], ["doctor"], ["config"], ["config", "check"],
                                      ["image"], *[["image", verb] for verb in ("pull", "import", "ls", "inspect", "rm", "prune", "export")],
                                      ["initramfs"]])

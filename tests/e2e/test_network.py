@@ -291,5 +291,9 @@ def test_a_host_that_does_not_forward_says_so(world, servers):
         assert "sysctl -w net.ipv4.ip_forward=1" in own.log()
         doctor = subprocess.run([configs.BINARY, "doctor"], capture_output=True, text=True)
         assert "net.ipv4.ip_forward is 0" in doctor.stdout
+        assert doctor.returncode == 0, doctor
+        doctor = subprocess.run([configs.BINARY, "doctor", "--config", own.folder / "lambdo.yaml"], capture_output=True, text=True)
+        assert "A server does not start with this configuration" in doctor.stdout
+        assert doctor.returncode == 1, doctor
     finally:
         setting.write_text("1")

@@ -77,8 +77,27 @@ TEST_CASE("the automatic engine is kvm where it can be, else namespace, and none
                                   .kvm_usable = row.kvm,
                                   .guest_kernel_usable = row.guest_kernel,
                                   .namespace_usable = row.bubblewrap};
-    CHECK_EQ(automatic_engine(examination), row.engine);
+    CHECK_EQ(usable_engine(examination), row.engine);
   }
+}
+
+TEST_CASE("an engine that a configuration names is that one or none, and the verdict says so") {
+  Examination examination{.reactor_usable = true, .guest_kernel_usable = true, .namespace_usable = true};
+  examination.engine = EngineChoice::kvm;
+  CHECK_EQ(usable_engine(examination), "");
+  CHECK(format_text(examination)
+            .contains("The configuration's engine cannot run here: KVM is not usable here. Follow"));
+  examination.kvm_usable = true;
+  CHECK_EQ(usable_engine(examination), "kvm");
+  CHECK(format_text(examination).contains("The configuration's engine is kvm: each run"));
+  examination.engine = EngineChoice::namespaces;
+  CHECK_EQ(usable_engine(examination), "namespace");
+  CHECK(format_text(examination).contains("The configuration's engine is namespace (bubblewrap)"));
+  examination.network_usable = false;
+  CHECK(format_text(examination).contains("A server does not start with this configuration, though"));
+  examination.namespace_usable = false;
+  CHECK_EQ(usable_engine(examination), "");
+  CHECK(format_text(examination).contains("cannot run here: bubblewrap is not usable"));
 }
 
 TEST_CASE("kernels before 6.1 fail") {
@@ -169,23 +188,29 @@ TEST_CASE("KVM's finding follows from the probe, and one that fails is no more t
 TEST_CASE("a machine that does not forward packets is told what guests with a network need") {
   const std::string file =
       std::filesystem::temp_directory_path() / ("lambdo-forward-" + std::to_string(::getpid()));
-  for (const bool ipv6 : {false, true}) {
-    CAPTURE(ipv6);
-    const std::string setting = ipv6 ? "net.ipv6.conf.all.forwarding" : "net.ipv4.ip_forward";
-    std::ofstream(file) << "0\n";
-    Finding finding = forwarding_finding(file, ipv6);
-    CHECK_EQ(finding.grade, Grade::warning);
-    CHECK_EQ(finding.finding, setting + " is 0");
-    CHECK(finding.remedy.contains("sysctl -w " + setting + "=1"));
-    CHECK_EQ(finding.remedy.contains("accept_ra=2"), ipv6);
-    std::ofstream(file) << "1\n";
-    finding = forwarding_finding(file, ipv6);
-    CHECK_EQ(finding.grade, Grade::ok);
-    CHECK(finding.finding.contains(ipv6 ? "IPv6" : "IPv4"));
-    std::filesystem::remove(file);
-    finding = forwarding_finding(file, ipv6);
-    CHECK_EQ(finding.grade, Grade::warning);
-    CHECK_EQ(finding.remedy.contains("a kernel with IPv6"), ipv6);
+  for (const IpVersion version : {IpVersion::v4, IpVersion::v6}) {
+    for (const bool needed : {false, true}) {
+      const bool ipv6 = version == IpVersion::v6;
+      CAPTURE(ipv6);
+      CAPTURE(needed);
+      const Grade missing = needed ? Grade::failure : Grade::warning;
+      const std::string setting = ipv6 ? "net.ipv6.conf.all.forwarding" : "net.ipv4.ip_forward";
+      std::ofstream(file) << "0\n";
+      Finding finding = forwarding_finding(file, version, needed);
+      CHECK_EQ(finding.grade, missing);
+      CHECK_EQ(finding.finding, setting + " is 0");
+      CHECK(finding.remedy.contains("sysctl -w " + setting + "=1"));
+      CHECK_EQ(finding.remedy.contains("this configuration"), needed);
+      CHECK_EQ(finding.remedy.contains("accept_ra=2"), ipv6);
+      std::ofstream(file) << "1\n";
+      finding = forwarding_finding(file, version, needed);
+      CHECK_EQ(finding.grade, Grade::ok);
+      CHECK(finding.finding.contains(ipv6 ? "IPv6" : "IPv4"));
+      std::filesystem::remove(file);
+      finding = forwarding_finding(file, version, needed);
+      CHECK_EQ(finding.grade, missing);
+      CHECK_EQ(finding.remedy.contains("a kernel with IPv6"), ipv6);
+    }
   }
 }
 

@@ -142,7 +142,7 @@ def test_doctor_looks_at_what_a_configuration_needs(tmp_path):
     done = lambdo("doctor", "--config", file)
     assert done.returncode == 0, done
     assert "The configuration's engine is namespace" in done.stdout
-    assert "guest kernel" not in done.stdout
+    assert "vmm.kernel" not in done.stdout
     file.write_text(json.dumps(config | {"vmm": {"engine": "kvm", "kernel": "/nonexistent"}}))
     done = lambdo("doctor", "--config", file)
     assert done.returncode == 1, done

@@ -1,7 +1,5 @@
 #include "net/firewall.h"
 
-#include <sys/random.h>
-
 #include <algorithm>
 #include <array>
 #include <charconv>
@@ -10,7 +8,7 @@
 #include <string_view>
 #include <utility>
 
-#include "base/check.h"
+#include "base/syscalls.h"
 #include "net/link.h"
 
 namespace lambdo::net {
@@ -33,9 +31,9 @@ std::string chain_name(uint64_t number) {
 constexpr uint32_t kMarkBit = uint32_t{1} << 31;
 
 /// At random: the kernel may still know connections of guests that another process had.
-uint32_t first_mark() {
+Result<uint32_t> first_mark() {
   uint32_t mark = 0;
-  CHECK(::getrandom(&mark, sizeof mark, 0) == sizeof mark);
+  TRY(sys::random_bytes(std::as_writable_bytes(std::span(&mark, 1))));
   return mark | kMarkBit;
 }
 
@@ -67,7 +65,7 @@ std::optional<Counter> next_counter(std::string_view& text) {
 Result<Firewall> Firewall::install(FirewallSettings settings) {
   TRY(check_link_name(settings.bridge));
   TRY(check_link_name(settings.port_prefix));
-  Firewall firewall(std::move(settings), TRY(Nftables::open()), TRY(Conntrack::open()), first_mark());
+  Firewall firewall(std::move(settings), TRY(Nftables::open()), TRY(Conntrack::open()), TRY(first_mark()));
   const std::string what = "rules for the guests of bridge " + firewall.settings_.bridge;
   TRY(firewall.nftables_.run(base_ruleset(firewall.settings_), what));
   // Nobody has the mark yet: whether the kernel can, before there are guests.

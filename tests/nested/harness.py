@@ -73,10 +73,10 @@ class NestedRunner:
         self.machines = 0
 
     def run(self, test, log, attempt):
-        for left in reversed(range(BOOT_ATTEMPTS)):
-            if self.machine is not None:
-                break
-            self._boot(left)
+        attempts_left = BOOT_ATTEMPTS
+        while self.machine is None:
+            attempts_left -= 1
+            self._boot(attempts_left)
         return self.machine.run(f"NESTED_ATTEMPT={attempt}; {test.command}", test.timeout_s, log.write)
 
     def _boot(self, attempts_left):
@@ -92,12 +92,9 @@ class NestedRunner:
         else:
             say(f"nested: the nested host was ready after {ready_s:.1f} s")
 
-    def broken(self):
-        """Whether the machine's own kernel shows signs of the emulator's faults: then it is given up."""
-        if self.machine is None or not self.machine.console_shows(EMULATORS_FAULT):
-            return False
-        self.close()
-        return True
+    def is_broken(self):
+        """Whether the machine's own kernel shows signs of the emulator's faults."""
+        return self.machine is not None and self.machine.console_shows(EMULATORS_FAULT)
 
     def close(self):
         if self.machine is not None:
@@ -146,7 +143,9 @@ def run_test(runner, test, log):
             continue
         if last or status in (0, SKIPPED_STATUS) or not runner.emulated:
             break
-        if not log.shows(EMULATORS_FAULT) and not runner.broken():
+        if runner.is_broken():
+            runner.close()
+        elif not log.shows(EMULATORS_FAULT):
             break
         say(f"nested: {test.name}: failed, and the emulator broke a kernel meanwhile: once more")
     lines = log.end()

@@ -23,7 +23,7 @@ HERE = ROOT / "tests" / "nested"
 VIRTIOFSD = ("/usr/lib/qemu/virtiofsd", "/usr/libexec/virtiofsd")
 MODULES = ("virtio_pci", "virtio_console", "virtiofs", "overlay", "kvm-amd", "tun")
 # The kernel inside trusts the emulated clock and CPU, and leaves out what only slows emulation. Its ticks come by
-# themselves: QEMU 7.2 loses an interrupt now and then, and a timer that is to be set anew after each would be lost for good.
+# themselves: an interrupt is lost now and then, and a timer that is to be set anew after each would be lost for good.
 COMMAND_LINE = ("console=ttyS0 quiet loglevel=4 panic=-1 oops=panic tsc=reliable no_timer_check mitigations=off "
                 "nokaslr random.trust_cpu=on highres=off nohz=off")
 CONSOLE_LIMIT_BYTES = 16 << 20

@@ -47,9 +47,9 @@ struct RunOptions {
 };
 int run(const RunOptions& options);
 
-/// `lambdo doctor`: exits with 0 where any engine is usable here.
+/// `lambdo doctor`: exits with 0 where an engine is usable here, or the configuration can be served.
 struct DoctorOptions {
-  std::string config_path;  ///< whose guest kernel and IPv6 to look at; may be empty
+  std::string config_path;  ///< whose engine, guest kernel and network to look at; may be empty
   bool json = false;
 };
 int doctor(const DoctorOptions& options);

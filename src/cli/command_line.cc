@@ -37,7 +37,8 @@ Examples:
   lambdo run -l bash hello.sh -- one two      what follows -- are the program's arguments
   lambdo run --local --config lambdo.yaml -l python main.py)";
 
-constexpr const char* kDoctorExamples = R"(Exits with 0 where an engine is usable, or the configuration can be served; else with 1.
+constexpr const char* kDoctorExamples =
+    R"(Exits with 0 where an engine is usable, or the configuration can be served; else with 1.
 
 Examples:
   lambdo doctor

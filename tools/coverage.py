@@ -14,7 +14,7 @@ def run(*command):
 
 def instrumented_programs(build):
     tests = json.loads(run("meson", "introspect", "--tests", build))
-    programs = [pathlib.Path(test["cmd"][0]) for test in tests] + [build / "src/cli/lambdo"]
+    programs = [pathlib.Path(test["cmd"][0]) for test in tests] + [build / "src/cli/lambdo", build / "src/cli/lambdo-server"]
     return sorted({program for program in programs if program.exists()})
 
 

@@ -1,20 +1,19 @@
 #pragma once
 
+#include <nettle/sha2.h>
+
 #include <array>
 #include <cstddef>
-#include <memory>
 #include <span>
 
 namespace lambdo {
 
-/// SHA-256 (FIPS 180-4) of what comes in pieces. libcrypto's, which uses the processor's own instructions.
+/// SHA-256 (FIPS 180-4) of what comes in pieces. Nettle's, which uses the processor's own instructions.
 class Sha256 {
  public:
   using Value = std::array<std::byte, 32>;
 
   Sha256();
-  Sha256(Sha256&&) noexcept = default;
-  Sha256& operator=(Sha256&&) noexcept = default;
 
   void update(std::span<const std::byte> data);
   /// The value of all that came; starts anew.
@@ -23,10 +22,7 @@ class Sha256 {
   static Value of(std::span<const std::byte> data);
 
  private:
-  struct Free {
-    void operator()(void* context) const;
-  };
-  std::unique_ptr<void, Free> context_;
+  sha256_ctx context_;
 };
 
 }  // namespace lambdo

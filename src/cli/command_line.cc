@@ -2,6 +2,7 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <cstdio>
 #include <memory>
 #include <utility>
 
@@ -180,6 +181,12 @@ Command serve_command(const CLI::App& serve, Parsed& parsed) {
 }
 
 }  // namespace
+
+int print(const PrintAndExit& text) {
+  std::fputs(text.out.c_str(), stdout);
+  std::fputs(text.error.c_str(), stderr);
+  return text.exit_code;
+}
 
 Command parse_command_line(const std::vector<std::string>& arguments, const std::string& version) {
   CLI::App app(

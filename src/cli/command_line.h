@@ -16,6 +16,9 @@ struct PrintAndExit {
   std::string error;  ///< for standard error
 };
 
+/// Does that; gives the exit code.
+int print(const PrintAndExit& text);
+
 using Command = std::variant<PrintAndExit, ServeOptions, RunOptions, DoctorOptions, ConfigCheckOptions,
                              ImageOptions, InitramfsOptions>;
 

@@ -46,6 +46,8 @@ struct RunOptions {
   std::optional<uint64_t> processes;
 };
 int run(const RunOptions& options);
+/// Where `local`.
+int run_local(const RunOptions& options);
 
 /// `lambdo doctor`: exits with 0 where an engine is usable here, or the configuration can be served.
 struct DoctorOptions {

@@ -4,7 +4,7 @@
 #include <utility>
 
 #include "cli/config_values.h"
-#include "net/bridge.h"
+#include "net/bridge_address.h"
 #include "net/policy_text.h"
 
 namespace lambdo::cli {
@@ -99,7 +99,7 @@ bool is_askable(const net::IpAddress& resolver, bool ipv6) {
     const uint32_t first_byte = ipv4->value >> 24;
     return first_byte != kThisHost && first_byte != kLoopback && first_byte < kMulticast;
   }
-  return ipv6 && net::is_global_or_unique_local(std::get<net::Ipv6Address>(resolver.value));
+  return ipv6 && std::get<net::Ipv6Address>(resolver.value).is_global_or_unique_local();
 }
 
 static Result<net::Ipv6Subnet> parse_bridge_ipv6(std::string_view text) {

@@ -1,22 +1,47 @@
-#include <cstdio>
+// lambdo: the commands that need no engine. Those that do belong to lambdo-server, which takes this one's
+// place, so that a client or a pull has neither gRPC nor the guests' network in its memory.
+#include <malloc.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <filesystem>
 #include <string>
+#include <system_error>
 #include <variant>
 #include <vector>
 
+#include "cli/command_error.h"
 #include "cli/command_line.h"
 #include "cli/commands.h"
 
 namespace {
 
-struct Execute {
-  int operator()(const lambdo::cli::PrintAndExit& text) const {
-    std::fputs(text.out.c_str(), stdout);
-    std::fputs(text.error.c_str(), stderr);
-    return text.exit_code;
+/// Goes on as lambdo-server, which lies beside this program, with the same arguments. Comes back only where
+/// it cannot be started.
+int become_server(const char* command, char** argv) {
+  std::error_code error;
+  const auto self = std::filesystem::read_symlink("/proc/self/exe", error);
+  const std::string server = (self.parent_path() / "lambdo-server").string();
+  if (!error) {
+    ::execv(server.c_str(), argv);
+    error = {errno, std::system_category()};
   }
-  int operator()(const lambdo::cli::ServeOptions& options) const { return lambdo::cli::serve(options); }
-  int operator()(const lambdo::cli::RunOptions& options) const { return lambdo::cli::run(options); }
-  int operator()(const lambdo::cli::DoctorOptions& options) const { return lambdo::cli::doctor(options); }
+  lambdo::cli::print_error(command, "cannot start " + server + ": " + error.message(),
+                           "put it beside lambdo: the two come from one build");
+  return lambdo::cli::kExitFailure;
+}
+
+struct Execute {
+  char** argv;
+
+  int operator()(const lambdo::cli::PrintAndExit& text) const { return lambdo::cli::print(text); }
+  int operator()(const lambdo::cli::ServeOptions& /*options*/) const { return become_server("serve", argv); }
+  int operator()(const lambdo::cli::RunOptions& options) const {
+    return options.local ? become_server("run", argv) : lambdo::cli::run(options);
+  }
+  int operator()(const lambdo::cli::DoctorOptions& /*options*/) const {
+    return become_server("doctor", argv);
+  }
   int operator()(const lambdo::cli::ImageOptions& options) const {
     return lambdo::cli::image_command(options);
   }
@@ -31,6 +56,8 @@ struct Execute {
 }  // namespace
 
 int main(int argc, char** argv) {
+  // A heap for each thread that unpacks would keep what that thread once needed.
+  ::mallopt(M_ARENA_MAX, 2);
   const std::vector<std::string> arguments(argv + (argc > 0 ? 1 : 0), argv + argc);
-  return std::visit(Execute{}, lambdo::cli::parse_command_line(arguments, LAMBDO_VERSION));
+  return std::visit(Execute{argv}, lambdo::cli::parse_command_line(arguments, LAMBDO_VERSION));
 }

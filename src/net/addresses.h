@@ -41,6 +41,10 @@ struct Ipv6Address {
   std::array<uint8_t, 16> bytes{};  ///< in the network's order
 
   auto operator<=>(const Ipv6Address&) const = default;
+  /// Neither special nor reserved: 2000::/3 or fc00::/7 (RFC 4291, 4193).
+  [[nodiscard]] bool is_global_or_unique_local() const {
+    return (bytes[0] & 0xe0) == 0x20 || (bytes[0] & 0xfe) == 0xfc;
+  }
   [[nodiscard]] std::string text() const;  ///< RFC 5952
   /// What inet_pton(3) takes: no zone, no brackets.
   static Result<Ipv6Address> parse(std::string_view text);

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "base/syscalls.h"
+#include "net/bridge_address.h"
 #include "net/ip.h"
 
 namespace lambdo::net {
@@ -153,25 +154,6 @@ Result<BridgeLock> BridgeLock::take(const std::string& bridge) {
   }
   if (::listen(socket.get(), SOMAXCONN) < 0) return fail_errno("lock of bridge " + bridge);
   return BridgeLock(bridge, std::move(socket));
-}
-
-bool is_global_or_unique_local(const Ipv6Address& address) {
-  return (address.bytes[0] & 0xe0) == 0x20 || (address.bytes[0] & 0xfe) == 0xfc;
-}
-
-Result<> check_bridge_ipv6(const Ipv6Subnet& address) {
-  const char* wrong = nullptr;
-  if (address.prefix_len < 1 || address.prefix_len > 96) {
-    wrong = "its prefix length has to be 1 to 96";
-  } else if (!is_global_or_unique_local(address.address)) {
-    wrong = "it has to be global or unique local, in 2000::/3 or fc00::/7";
-  } else if (address.address == address.network()) {
-    // Any router's (RFC 4291, 2.6.1).
-    wrong = "it is its network's first one, which no machine has for itself";
-  }
-  if (wrong == nullptr) return {};
-  return fail(Code::invalid_argument, address.text() + " cannot be a bridge's IPv6 address: " + wrong +
-                                          "; write one such as fd12:3456:789a:1::1/64");
 }
 
 Result<Bridge> Bridge::set_up(NetlinkSocket& socket, Journal& journal, BridgeLock lock,

@@ -12,13 +12,6 @@
 
 namespace lambdo::net {
 
-/// Neither special nor reserved: 2000::/3 or fc00::/7 (RFC 4291, 4193).
-bool is_global_or_unique_local(const Ipv6Address& address);
-/// Whether guests can have addresses of this network, and the bridge this one: a global or unique local
-/// unicast address (RFC 4291, 4193), a prefix length of 1 to 96, as an IPv4 address has to have its place
-/// behind it. Code::invalid_argument says what to write.
-Result<> check_bridge_ipv6(const Ipv6Subnet& address);
-
 /// The right to a bridge: one server at a time has it, whatever its state directory. It belongs to the
 /// network namespace, as bridges do, and ends with the process, however that ends.
 class BridgeLock {

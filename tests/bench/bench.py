@@ -36,7 +36,7 @@ def parse_arguments():
 
 def check_machine():
     missing = [tool for tool in ("bwrap", "wrk", "nginx", "unshare") if not shutil.which(tool)]
-    missing += [str(path) for path in (configs.BINARY, configs.AGENT) if not path.exists()]
+    missing += [str(path) for path in (configs.BINARY, configs.SERVER_BINARY, configs.AGENT) if not path.exists()]
     missing += [f"the image {name}" for name in configs.missing_images(["bash", "python"])]
     if missing:
         raise SystemExit(f"missing: {', '.join(missing)}; ./dev bench installs and builds all of it")

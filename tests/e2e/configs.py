@@ -7,6 +7,7 @@ import subprocess
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BINARY = pathlib.Path(os.environ.get("LAMBDO_BIN", ROOT / "build/release/src/cli/lambdo")).absolute()
+SERVER_BINARY = BINARY.with_name("lambdo-server")
 AGENT = pathlib.Path(os.environ.get("LAMBDO_AGENT", ROOT / "build/release/agent/lambdo-agent")).absolute()
 IMAGES = pathlib.Path(os.environ.get("LAMBDO_IMAGES", ROOT / "build/images")).absolute()
 # One store for all servers, so that an image is unpacked for the first of them only.
@@ -15,7 +16,7 @@ STORE = pathlib.Path(os.environ.get("LAMBDO_STORE", ROOT / "build/image-store"))
 
 def is_sanitized():
     """Sanitizers cost time and hold freed memory back."""
-    program = BINARY.read_bytes() if BINARY.exists() else b""
+    program = SERVER_BINARY.read_bytes() if SERVER_BINARY.exists() else b""
     return b"__asan_init" in program or b"__tsan_init" in program
 
 

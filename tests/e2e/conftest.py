@@ -35,7 +35,7 @@ def need_images(languages):
 def pytest_sessionstart(session):
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    missing = [str(path) for path in (configs.BINARY, configs.AGENT) if not path.exists()]
+    missing = [str(path) for path in (configs.BINARY, configs.SERVER_BINARY, configs.AGENT) if not path.exists()]
     if missing:
         pytest.exit(f"not built: {', '.join(missing)}; run ./dev build, or set LAMBDO_BIN and LAMBDO_AGENT", 2)
 

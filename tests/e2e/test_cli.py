@@ -3,6 +3,7 @@ import contextlib
 import glob
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -18,6 +19,27 @@ from server import wait_until
 @pytest.fixture(scope="module")
 def serving(shared_servers):
     return shared_servers.start(["bash", "python"])
+
+
+def test_what_needs_no_engine_loads_none_of_its_libraries():
+    loaded = subprocess.run(["ldd", configs.BINARY], capture_output=True, text=True, check=True).stdout
+    assert "libarchive" not in loaded, "linked statically: the shared one brings XML and ICU"
+    assert not [name for name in ("libgrpc", "libprotobuf", "libnftables", "libxml2", "libcrypto.so") if name in loaded], loaded
+
+
+def test_lambdo_without_its_server_program_says_what_is_missing(tmp_path):
+    alone = shutil.copy(configs.BINARY, tmp_path / "lambdo")
+    for command in (["doctor"], ["serve", "--config", "x.yaml"], ["run", "--local", "--config", "x.yaml", "-l", "bash", "x.sh"]):
+        done = subprocess.run([alone, *command], capture_output=True, text=True, timeout=60 * configs.SLOW)
+        assert done.returncode == 1, done
+        assert done.stderr == (f"lambdo {command[0]}: cannot start {tmp_path}/lambdo-server: No such file or directory\n"
+                               "  -> put it beside lambdo: the two come from one build\n")
+
+
+def test_the_server_program_refuses_what_is_not_its_own():
+    done = subprocess.run([configs.SERVER_BINARY, "image", "ls"], capture_output=True, text=True, timeout=60 * configs.SLOW)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "lambdo image: lambdo-server does not have this command\n  -> run lambdo instead\n"
 
 
 @pytest.fixture

@@ -9,7 +9,8 @@ def suites(build, kernel):
         passed = f"$NESTED_RESULTS/{name}.passed"
         return NestedTest(name, f"[ $NESTED_ATTEMPT -gt 1 ] || rm -f {passed}; LAMBDO_PASSED={passed} "
                           f"python3 -m pytest tests/nested/engine/{file} -p no:cacheprovider -q --tb=short -rfEs",
-                          files=(f"{build}/src/cli/lambdo", f"{build}/tests/nested/engine/hostile_agent", *files),
+                          files=(f"{build}/src/cli/lambdo", f"{build}/src/cli/lambdo-server",
+                                 f"{build}/tests/nested/engine/hostile_agent", *files),
                           timeout_s=timeout_s, attempts=3)
 
     return [

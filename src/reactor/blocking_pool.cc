@@ -3,7 +3,11 @@
 #include <sched.h>
 #include <sys/resource.h>
 #include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
 #include <csignal>
+#include <iterator>
 
 namespace lambdo::reactor {
 
@@ -23,27 +27,17 @@ void leave_one_cpu() {
 BlockingPool::BlockingPool(Reactor& reactor, size_t max_threads, Cpus cpus)
     : reactor_(&reactor), max_threads_(max_threads), cpus_(cpus) {
   CHECK(max_threads_ > 0);
+  CHECK(::sem_init(&posted_, 0, 0) == 0);
 }
 
 BlockingPool::~BlockingPool() {
-  {
-    const std::lock_guard lock(mutex_);
-    CHECK(jobs_.empty());
-    closing_ = true;
-  }
-  wake_up_.notify_all();
+  CHECK(waiting_ == 0);
+  for (size_t i = 0; i < threads_.size(); ++i) ::sem_post(&posted_);
   for (const pthread_t thread : threads_) ::pthread_join(thread, nullptr);
+  ::sem_destroy(&posted_);
 }
 
-void BlockingPool::enqueue(Job job) {
-  {
-    const std::lock_guard lock(mutex_);
-    jobs_.push_back(std::move(job));
-    if (jobs_.size() <= idle_ || threads_.size() == max_threads_) {
-      wake_up_.notify_one();
-      return;
-    }
-  }
+bool BlockingPool::start_thread() {
   // Signals are the main thread's to take.
   sigset_t all;
   sigset_t before;
@@ -52,16 +46,32 @@ void BlockingPool::enqueue(Job job) {
   pthread_t thread{};
   const int status = ::pthread_create(&thread, nullptr, &BlockingPool::enter, this);
   ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
-  if (status == 0) {
-    threads_.push_back(thread);
+  if (status == 0) threads_.push_back(thread);
+  return status == 0;
+}
+
+void BlockingPool::enqueue(Job job) {
+  if (++waiting_ > idle_ && threads_.size() < max_threads_ && !start_thread() && threads_.empty()) {
+    // Done here, late rather than never. With any thread it is that one's, when it comes to it.
+    --waiting_;
+    job();
     return;
   }
-  // The threads there are will come to it; without any, it is done here, late rather than never.
-  if (threads_.empty()) {
-    Job only = std::move(jobs_.front());
-    jobs_.pop_front();
-    only();
-  }
+  jobs_.push(std::move(job));
+  ::sem_post(&posted_);
+}
+
+std::optional<BlockingPool::Job> BlockingPool::next_job() {
+  ++idle_;
+  while (::sem_wait(&posted_) != 0) CHECK(errno == EINTR);
+  --idle_;
+  const std::lock_guard lock(taken_mutex_);
+  if (taken_.empty()) std::ranges::move(jobs_.take_all(), std::back_inserter(taken_));
+  if (taken_.empty()) return std::nullopt;  // the pool ends
+  Job job = std::move(taken_.front());
+  taken_.pop_front();
+  --waiting_;
+  return job;
 }
 
 void* BlockingPool::enter(void* self) {
@@ -75,18 +85,7 @@ void* BlockingPool::enter(void* self) {
 }
 
 void BlockingPool::work() {
-  std::unique_lock lock(mutex_);
-  for (;;) {
-    ++idle_;
-    wake_up_.wait(lock, [this] { return closing_ || !jobs_.empty(); });
-    --idle_;
-    if (jobs_.empty()) return;
-    Job job = std::move(jobs_.front());
-    jobs_.pop_front();
-    lock.unlock();
-    job();
-    lock.lock();
-  }
+  while (auto job = next_job()) (*job)();
 }
 
 void BlockingPool::Turn::await_suspend(std::coroutine_handle<> awaiting) {

@@ -1,8 +1,9 @@
 #pragma once
 
 #include <pthread.h>
+#include <semaphore.h>
 
-#include <condition_variable>
+#include <atomic>
 #include <cstddef>
 #include <deque>
 #include <functional>
@@ -12,13 +13,15 @@
 #include <vector>
 
 #include "base/check.h"
+#include "reactor/handover.h"
 #include "reactor/reactor.h"
 #include "reactor/task.h"
 
 namespace lambdo::reactor {
 
 /// A few threads for work that would hold up the loop: hashing, decompression, walking a file system. They
-/// run at a lower priority than the reactor's thread.
+/// run at a lower priority than the reactor's thread, which therefore never waits for a lock that one of them
+/// has.
 class BlockingPool {
  public:
   using Job = std::move_only_function<void()>;
@@ -50,17 +53,20 @@ class BlockingPool {
 
   static void* enter(void* self);
   void work();
+  bool start_thread();
   void enqueue(Job job);
+  std::optional<Job> next_job();
 
   Reactor* reactor_;
   size_t max_threads_;
   Cpus cpus_;
-  std::mutex mutex_;
-  std::condition_variable wake_up_;
-  std::deque<Job> jobs_;
-  size_t idle_ = 0;
-  bool closing_ = false;
   std::vector<pthread_t> threads_;
+  Handover<Job> jobs_;
+  sem_t posted_;  ///< as many as there are jobs that no thread has come for; at the end, one for each thread
+  std::atomic<size_t> waiting_ = 0;  ///< the same number, late rather than early where a thread comes
+  std::atomic<size_t> idle_ = 0;     ///< threads that wait for a job
+  std::mutex taken_mutex_;           ///< the threads' alone
+  std::deque<Job> taken_;
 };
 
 /// Suspends until the job has run.

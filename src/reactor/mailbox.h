@@ -1,10 +1,10 @@
 #pragma once
 
 #include <functional>
-#include <mutex>
-#include <vector>
+#include <utility>
 
 #include "base/fd.h"
+#include "reactor/handover.h"
 
 namespace lambdo::reactor {
 
@@ -18,7 +18,7 @@ class Mailbox {
 
   explicit Mailbox(Fd event) : event_(std::move(event)) {}
 
-  /// Thread-safe; wakes the loop where it sleeps.
+  /// Thread-safe and without a lock; wakes the loop where it sleeps.
   void post(Letter letter);
 
   /// Runs what has been posted up to now. On the reactor's thread.
@@ -28,8 +28,7 @@ class Mailbox {
 
  private:
   Fd event_;
-  std::mutex mutex_;
-  std::vector<Letter> letters_;
+  Handover<Letter> letters_;
 };
 
 }  // namespace lambdo::reactor

@@ -12,8 +12,9 @@ namespace lambdo::net {
 /// What one guest may use of the network at a time.
 struct GuestLimits {
   uint32_t max_connections = 256;
-  uint64_t mbit_per_s = 0;     ///< in each direction; 0: no limit
-  uint64_t packets_per_s = 0;  ///< in each direction; 0: no limit
+  uint64_t mbit_per_s = 0;  ///< in each direction; 0: no limit
+  /// In each direction; 0: no limit. There is one by default, for a guest gets a flood by asking for it.
+  uint64_t packets_per_s = 50'000;
 
   bool operator==(const GuestLimits&) const = default;
 };

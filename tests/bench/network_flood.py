@@ -40,7 +40,7 @@ def parse_arguments():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--runs", type=int, default=150, help="in quiet, and beside each flood, of a round")
-    parser.add_argument("--packets-per-s", type=int, default=0, help="network.packets_per_s of the server; 0: no limit")
+    parser.add_argument("--packets-per-s", type=int, help="network.packets_per_s of the server, instead of its default; 0: no limit")
     parser.add_argument("--only", choices=FLOODS, nargs="+", default=list(FLOODS))
     return parser.parse_args()
 
@@ -121,7 +121,9 @@ def measure(server, rounds, runs, names):
 def main():
     arguments = parse_arguments()
     languages = [configs.language("python", network=POLICY, warm=2), configs.language("c", network=POLICY, warm=1)]
-    sections = {"api": {"bridge_address": "10.97.0.1/20"}, "network": {"packets_per_s": arguments.packets_per_s}}
+    sections = {"api": {"bridge_address": "10.97.0.1/20"}, "network": {}}
+    if arguments.packets_per_s is not None:
+        sections["network"]["packets_per_s"] = arguments.packets_per_s
     with private_network(with_ear=False) as world, tempfile.TemporaryDirectory(prefix="bench-") as name:
         folder = pathlib.Path(name)
         command = ["nsenter", "-t", str(world.pid), "-n", sys.executable, pathlib.Path(__file__).with_name("flood_world.py")]

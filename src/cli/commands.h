@@ -45,6 +45,7 @@ struct RunOptions {
   std::optional<uint64_t> output_bytes;
   std::optional<uint64_t> processes;
 };
+/// Where not `local`.
 int run(const RunOptions& options);
 /// Where `local`.
 int run_local(const RunOptions& options);

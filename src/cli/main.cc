@@ -4,7 +4,6 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <filesystem>
 #include <string>
 #include <system_error>
 #include <variant>
@@ -13,21 +12,23 @@
 #include "cli/command_error.h"
 #include "cli/command_line.h"
 #include "cli/commands.h"
+#include "cli/program_folder.h"
 
 namespace {
 
 /// Goes on as lambdo-server, which lies beside this program, with the same arguments. Comes back only where
 /// it cannot be started.
 int become_server(const char* command, char** argv) {
-  std::error_code error;
-  const auto self = std::filesystem::read_symlink("/proc/self/exe", error);
-  const std::string server = (self.parent_path() / "lambdo-server").string();
-  if (!error) {
-    ::execv(server.c_str(), argv);
-    error = {errno, std::system_category()};
+  const auto folder = lambdo::cli::program_folder();
+  if (!folder) {
+    lambdo::cli::print_error(command, "cannot find lambdo-server: " + folder.error().message);
+    return lambdo::cli::kExitFailure;
   }
-  lambdo::cli::print_error(command, "cannot start " + server + ": " + error.message(),
-                           "put it beside lambdo: the two come from one build");
+  const std::string server = *folder + "/lambdo-server";
+  ::execv(server.c_str(), argv);
+  const int reason = errno;
+  lambdo::cli::print_error(command, "cannot start " + server + ": " + std::generic_category().message(reason),
+                           reason == ENOENT ? "put it beside lambdo: the two come from one build" : "");
   return lambdo::cli::kExitFailure;
 }
 

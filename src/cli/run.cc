@@ -6,6 +6,7 @@
 #include <string>
 #include <utility>
 
+#include "base/check.h"
 #include "base/json.h"
 #include "base/syscalls.h"
 #include "base/text.h"
@@ -139,6 +140,7 @@ Result<int> run_on_server(const RunOptions& options) {
 }  // namespace
 
 int run(const RunOptions& options) {
+  CHECK(!options.local);
   ::signal(SIGPIPE, SIG_IGN);
   return run_exit_code(run_on_server(options));
 }

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "api/run_answer.h"
+#include "base/check.h"
 #include "base/log.h"
 #include "base/syscalls.h"
 #include "cli/commands.h"
@@ -96,6 +97,7 @@ Result<int> run_here(const RunOptions& options) {
 }  // namespace
 
 int run_local(const RunOptions& options) {
+  CHECK(options.local);
   ::signal(SIGPIPE, SIG_IGN);
   return run_exit_code(run_here(options));
 }

@@ -3,28 +3,19 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <climits>
 #include <cstdlib>
 #include <thread>
 #include <utility>
 
 #include "base/syscalls.h"
 #include "cli/network_setup.h"
+#include "cli/program_folder.h"
 #include "cli/registry_credentials.h"
 #include "engine/kvm_engine.h"
 #include "engine/namespace_engine.h"
 #include "kvm/probe.h"
 
 namespace lambdo::cli {
-
-/// The folder of this program, where the agent lies beside it when installed and one folder away in a build.
-static Result<std::string> program_folder() {
-  char path[PATH_MAX];
-  const ssize_t len_bytes = ::readlink("/proc/self/exe", path, sizeof path);
-  if (len_bytes < 0) return fail_errno("readlink /proc/self/exe");
-  const std::string program(path, static_cast<size_t>(len_bytes));
-  return program.substr(0, program.rfind('/'));
-}
 
 static Result<std::string> find_agent(const Config& config) {
   if (!config.agent.path.empty()) {
@@ -34,12 +25,13 @@ static Result<std::string> find_agent(const Config& config) {
     }
     return config.agent.path;
   }
+  // Beside this program when installed, and one folder away in a build.
   const std::string folder = TRY(program_folder());
   for (const std::string& candidate : {folder + "/lambdo-agent", folder + "/../../agent/lambdo-agent"}) {
     if (sys::exists(candidate)) return candidate;
   }
   return fail(Code::unavailable,
-              "no lambdo-agent beside " + folder + "/lambdo; set agent.path in the configuration");
+              "no lambdo-agent beside " + folder + "/lambdo-server; set agent.path in the configuration");
 }
 
 /// Why the kvm engine cannot run here, or what it needs.

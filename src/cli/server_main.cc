@@ -19,7 +19,7 @@ struct Execute {
   int operator()(const lambdo::cli::DoctorOptions& options) const { return lambdo::cli::doctor(options); }
   int operator()(const lambdo::cli::ImageOptions& /*options*/) const { return other("image"); }
   int operator()(const lambdo::cli::InitramfsOptions& /*options*/) const { return other("initramfs"); }
-  int operator()(const lambdo::cli::ConfigCheckOptions& /*options*/) const { return other("config"); }
+  int operator()(const lambdo::cli::ConfigCheckOptions& /*options*/) const { return other("config check"); }
 
  private:
   static int other(const char* command) {

@@ -78,16 +78,16 @@ std::optional<uint64_t> YamlValue::number(uint64_t min, uint64_t max) const {
     error("must be a number, not " + std::string(kind_of(node_)) + "; write " + range);
     return std::nullopt;
   }
-  const auto parsed = parse_uint(node_.Scalar());
-  if (!parsed) {
-    error("must be a number, not " + quoted(node_.Scalar()) + "; write " + range);
-    return std::nullopt;
-  }
-  if (*parsed < min || *parsed > max) {
-    error(std::to_string(*parsed) + " is out of range; write " + range);
-    return std::nullopt;
-  }
-  return parsed;
+  const std::string& text = node_.Scalar();
+  const auto parsed = parse_uint(text);
+  if (parsed && *parsed >= min && *parsed <= max) return parsed;
+  // Negative ones, and those with more digits than 64 bits have, are numbers too.
+  const size_t first_digit = text.starts_with('-') ? 1 : 0;
+  const bool is_number =
+      first_digit < text.size() && text.find_first_not_of("0123456789", first_digit) == std::string::npos;
+  error((is_number ? text + " is out of range" : "must be a number, not " + quoted(text)) + "; write " +
+        range);
+  return std::nullopt;
 }
 
 void YamlValue::wrong_choice(const std::string& text, const std::vector<std::string_view>& names) const {

@@ -47,6 +47,7 @@ GuestNetwork::GuestNetwork(reactor::Reactor& reactor, helper::Process process,
       resolvers_(std::move(resolvers)),
       lost_(reactor),
       channel_(reactor, std::move(process), helper_protocol(), "network helper", *this, kAnswerMs),
+      closings_(reactor, 1),
       scope_(reactor) {
   // Ethernet addresses are made from identities: other servers' guests have others.
   CHECK(::getrandom(&identity_prefix_, sizeof identity_prefix_, 0) == sizeof identity_prefix_);
@@ -71,7 +72,8 @@ Task<> GuestNetwork::attach_in_background(std::shared_ptr<Attaching> attaching) 
   }
   attaching->done.set();
   if (!attaching->abandoned || !attaching->guest) co_return;
-  attaching->guest->end.reset();
+  // Closing a TAP takes the kernel milliseconds.
+  co_await closings_.run([end = std::move(attaching->guest->end)]() mutable { end.reset(); });
   const auto detached = co_await detach(attaching->guest->port);
   if (!detached) log::warning("a guest could not be detached", {{"error", detached.error().message}});
 }

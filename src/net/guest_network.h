@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "base/helper_process.h"
 #include "net/host_network.h"
+#include "reactor/blocking_pool.h"
 #include "reactor/cancel.h"
 #include "reactor/event.h"
 #include "reactor/helper_channel.h"
@@ -64,6 +65,7 @@ class GuestNetwork final : private reactor::HelperChannel::Observer {
   reactor::Event lost_;
   std::string failure_;
   reactor::HelperChannel channel_;
+  reactor::BlockingPool closings_;  ///< of ends that nobody waits for any more
   reactor::Scope scope_;
 };
 

@@ -154,11 +154,6 @@ Result<> add_route(NetlinkSocket& socket, const Route& route) {
   return socket.request(message, "add route to " + route.to.text());
 }
 
-Result<> delete_route(NetlinkSocket& socket, const Route& route) {
-  NetlinkMessage message = route_message(RTM_DELROUTE, 0, route);
-  return socket.request(message, "delete route to " + route.to.text());
-}
-
 Result<std::vector<Route>> list_routes(NetlinkSocket& socket) {
   NetlinkMessage message(RTM_GETROUTE, 0);
   message.fixed_part<rtmsg>().rtm_family = AF_UNSPEC;

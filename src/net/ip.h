@@ -30,7 +30,6 @@ struct Route {
 };
 /// In the main table.
 Result<> add_route(NetlinkSocket& socket, const Route& route);
-Result<> delete_route(NetlinkSocket& socket, const Route& route);
 Result<std::vector<Route>> list_routes(NetlinkSocket& socket);
 
 /// A neighbour that is never asked for and never forgotten: neither ARP nor neighbour discovery goes out for

@@ -18,7 +18,7 @@ namespace lambdo::net {
 
 namespace {
 
-constexpr std::string_view kKinds[] = {"link", "address", "route", "neighbour", "rules"};
+constexpr std::string_view kKinds[] = {"link", "address", "neighbour", "rules"};
 constexpr size_t kRewriteLines = 4096;
 
 // Every field is there, "-" for none, and no name or address has a space in it (check_link_name).

@@ -15,14 +15,13 @@ struct Made {
   enum class Kind {
     link,       ///< name, Ethernet address
     address,    ///< interface's name, address with prefix length
-    route,      ///< interface's name, network with prefix length
     neighbour,  ///< interface's name, IPv4 or IPv6 address, Ethernet address
     rules,      ///< the bridge's name
   };
   Kind kind;
   std::string name;
   std::string address;  ///< "" for a link and rules
-  std::string mac;      ///< "" for an address, a route, and rules
+  std::string mac;      ///< "" for an address and rules
 
   bool operator==(const Made&) const = default;
 };

@@ -45,8 +45,6 @@ Result<> remove_at_link(NetlinkSocket& socket, const Link& link, const Made& mad
       return link.mac.text() == made.mac ? delete_link(socket, link) : Result<>();
     case Made::Kind::address:
       return delete_address(socket, link, TRY(IpSubnet::parse(made.address)));
-    case Made::Kind::route:
-      return delete_route(socket, {TRY(IpSubnet::parse(made.address)), std::nullopt, link.index});
     case Made::Kind::neighbour:
       return remove_neighbour(socket, link, made);
     case Made::Kind::rules:

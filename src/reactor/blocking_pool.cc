@@ -4,10 +4,9 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <cerrno>
 #include <csignal>
-#include <iterator>
+#include <utility>
 
 namespace lambdo::reactor {
 
@@ -66,7 +65,7 @@ std::optional<BlockingPool::Job> BlockingPool::next_job() {
   while (::sem_wait(&posted_) != 0) CHECK(errno == EINTR);
   --idle_;
   const std::lock_guard lock(taken_mutex_);
-  if (taken_.empty()) std::ranges::move(jobs_.take_all(), std::back_inserter(taken_));
+  if (taken_.empty()) jobs_.take_all([this](Job job) { taken_.push_back(std::move(job)); });
   if (taken_.empty()) return std::nullopt;  // the pool ends
   Job job = std::move(taken_.front());
   taken_.pop_front();

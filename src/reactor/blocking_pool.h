@@ -20,8 +20,8 @@
 namespace lambdo::reactor {
 
 /// A few threads for work that would hold up the loop: hashing, decompression, walking a file system. They
-/// run at a lower priority than the reactor's thread, which therefore never waits for a lock that one of them
-/// has.
+/// run at a lower priority than the reactor's thread. Handing over jobs and results takes no lock, for which
+/// the loop would wait while a thread that has it gets no processor.
 class BlockingPool {
  public:
   using Job = std::move_only_function<void()>;

@@ -1,10 +1,8 @@
 #pragma once
 
-#include <algorithm>
 #include <atomic>
 #include <memory>
 #include <utility>
-#include <vector>
 
 namespace lambdo::reactor {
 
@@ -14,39 +12,46 @@ template <typename T>
 class Handover {
  public:
   Handover() = default;
-  ~Handover() { take_all(); }
+  ~Handover() {
+    take_all([](T) {});
+  }
   Handover(const Handover&) = delete;
   Handover& operator=(const Handover&) = delete;
 
-  /// Thread-safe. Tells whether nothing was there.
-  bool push(T value) {
-    auto item = std::make_unique<Item>(std::move(value), newest_.load(std::memory_order_relaxed));
-    Item* before = item->before;
-    while (!newest_.compare_exchange_weak(before, item.get(), std::memory_order_release,
+  /// Thread-safe.
+  void push(T value) {
+    auto* const item = new Item{std::move(value), newest_.load(std::memory_order_relaxed)};
+    while (!newest_.compare_exchange_weak(item->next, item, std::memory_order_release,
                                           std::memory_order_relaxed)) {
-      item->before = before;
     }
-    item.release();  // whoever takes the values may have it already
-    return before == nullptr;
   }
 
-  /// All that is there, in the order pushed. Thread-safe; each value is given once.
-  std::vector<T> take_all() {
-    std::vector<T> values;
-    std::unique_ptr<Item> item(newest_.exchange(nullptr, std::memory_order_acquire));
-    while (item) {
-      values.push_back(std::move(item->value));
-      item.reset(item->before);
+  /// Gives all that is there now to `take`, in the order pushed. Thread-safe; each value is given once.
+  template <typename Take>
+  void take_all(Take take) noexcept {
+    Item* item = reversed(newest_.exchange(nullptr, std::memory_order_acquire));
+    while (item != nullptr) {
+      const std::unique_ptr<Item> taken(item);
+      item = item->next;
+      take(std::move(taken->value));
     }
-    std::ranges::reverse(values);
-    return values;
   }
 
  private:
   struct Item {
     T value;
-    Item* before;
+    Item* next;  ///< as pushed: the one before it
   };
+
+  static Item* reversed(Item* newest) {
+    Item* oldest = nullptr;
+    while (newest != nullptr) {
+      Item* const before = std::exchange(newest->next, oldest);
+      oldest = std::exchange(newest, before);
+    }
+    return oldest;
+  }
+
   std::atomic<Item*> newest_ = nullptr;
 };
 

@@ -5,15 +5,17 @@
 namespace lambdo::reactor {
 
 void Mailbox::post(Letter letter) {
-  // Whoever finds the box empty rings; the others' mail is taken by the same delivery.
-  if (letters_.push(std::move(letter))) ::eventfd_write(event_.get(), 1);
+  letters_.push(std::move(letter));
+  // Each rings for itself: a thread that relied on another's ring would wait where that one lost its
+  // processor.
+  ::eventfd_write(event_.get(), 1);
 }
 
 void Mailbox::deliver() {
   eventfd_t count = 0;
   // Cleared before the letters are taken: mail that comes in between rings again.
   ::eventfd_read(event_.get(), &count);
-  for (Letter& letter : letters_.take_all()) letter();
+  letters_.take_all([](Letter letter) { letter(); });
 }
 
 }  // namespace lambdo::reactor

@@ -24,7 +24,8 @@ def serving(shared_servers):
 def test_what_needs_no_engine_loads_none_of_its_libraries():
     loaded = subprocess.run(["ldd", configs.BINARY], capture_output=True, text=True, check=True).stdout
     assert "libarchive" not in loaded, "linked statically: the shared one brings XML and ICU"
-    assert not [name for name in ("libgrpc", "libprotobuf", "libnftables", "libxml2", "libcrypto.so") if name in loaded], loaded
+    assert not [name for name in ("libgrpc", "libabsl", "libprotobuf", "libprometheus", "libnghttp2", "libnftables", "libmnl",
+                                 "libseccomp", "libxml2", "libcrypto.so") if name in loaded], loaded
 
 
 def test_lambdo_without_its_server_program_says_what_is_missing(tmp_path):

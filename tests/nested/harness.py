@@ -194,14 +194,14 @@ def count(outcomes):
 
 def kvm_is_usable(build):
     """Whether this machine's own KVM passes the probe, as lambdo doctor says."""
-    program = ROOT / build / "src/cli/lambdo"
+    program = ROOT / build / "src/cli/lambdo-server"
     if not program.exists():
         return False
     done = subprocess.run([program, "doctor", "--json"], stdout=subprocess.PIPE, timeout=60, check=False)
     try:
         findings = json.loads(done.stdout)["findings"]
-    except (ValueError, KeyError):
-        return False
+    except ValueError:
+        sys.exit(f"{program} doctor --json gave no JSON: build it anew")
     return any(finding["name"] == "kvm" and finding["grade"] == "ok" for finding in findings)
 
 

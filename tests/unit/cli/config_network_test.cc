@@ -22,7 +22,7 @@ TEST_CASE("without a word on it nobody has a network") {
   CHECK(config.network.requests == Access::none);
   CHECK(config.languages[0].network.access == Access::none);
   CHECK_FALSE(config.network.resolvers.has_value());
-  CHECK(config.network.limits == net::GuestLimits{});
+  CHECK(config.network.limits == net::GuestLimits{256, 0, 50'000});
   CHECK_EQ(config.network.quarantine_ms, 30'000);
   CHECK_FALSE(gives_network(config));
 }

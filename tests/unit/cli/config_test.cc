@@ -89,7 +89,7 @@ TEST_CASE("a value of the wrong type or range names its key, what it is, and wha
       {start + "api:\n  web_port: 65536\n",
        {"c.yaml:5: api.web_port: 65536 is out of range; write a whole number from 0 to 65535"}},
       {start + "api:\n  gprc_port: -1\n",
-       {"c.yaml:5: api.gprc_port: must be a number, not \"-1\"; write a whole number from 0 to 65535"}},
+       {"c.yaml:5: api.gprc_port: -1 is out of range; write a whole number from 0 to 65535"}},
       {start + "api:\n  web_host: here\n",
        {"c.yaml:5: api.web_host: \"here\" is not an IP address; write one such as 127.0.0.1, 0.0.0.0 or "
         "::1"}},
@@ -107,7 +107,7 @@ TEST_CASE("a value of the wrong type or range names its key, what it is, and wha
       {start + "runner: {max_running: 0}\n",
        {"c.yaml:4: runner.max_running: 0 is out of range; write a whole number from 1 to 100000"}},
       {start + "http: {max_connections: 99999999999999999999}\n",
-       {"c.yaml:4: http.max_connections: must be a number, not \"99999999999999999999\"; write a whole "
+       {"c.yaml:4: http.max_connections: 99999999999999999999 is out of range; write a whole "
         "number from 1 to "
         "1000000"}},
       {start + "http: {max_body_bytes: 2000000, max_buffered_bytes: 1999999}\n",

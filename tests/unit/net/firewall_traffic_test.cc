@@ -14,6 +14,7 @@
 #include "frames.h"
 #include "net/firewall.h"
 #include "net/ip.h"
+#include "net/ruleset.h"
 #include "test.h"
 
 namespace lambdo::net {
@@ -375,6 +376,14 @@ TEST_CASE("a guest that sends more than its rate loses the rest, and others do n
     CHECK(bench.outside().sees("question", kSoon));
     require_ok(firewall.remove());
   }
+}
+
+TEST_CASE("a limit of 0 is none, and takes no rule") {
+  FirewallSettings settings{.bridge = "lambdo0", .port_prefix = "lb0-", .gateway = ip("192.168.10.1")};
+  CHECK(base_ruleset(settings).contains("limit rate over 50000/second"));
+  CHECK_FALSE(base_ruleset(settings).contains("bytes/second"));
+  settings.limits.packets_per_s = 0;
+  CHECK_FALSE(base_ruleset(settings).contains("limit rate over"));
 }
 
 TEST_CASE("a policy that makes no sense is refused by name") {

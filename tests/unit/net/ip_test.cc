@@ -37,7 +37,7 @@ TEST_CASE("addresses are added, listed and deleted") {
   CHECK(value_of(list_addresses(socket, bridge)).empty());
 }
 
-TEST_CASE("routes are added, listed and deleted") {
+TEST_CASE("routes are added and listed") {
   if (!network_usable()) return;
   Namespace space;
   NetlinkSocket& socket = space.socket();
@@ -56,10 +56,9 @@ TEST_CASE("routes are added, listed and deleted") {
            {subnet("::/0"), address("fd00:1::fe"), bridge.index},
        }) {
     CAPTURE(route.to.text());
+    CHECK_FALSE(has(route));
     require_ok(add_route(socket, route));
     CHECK(has(route));
-    require_ok(delete_route(socket, route));
-    CHECK_FALSE(has(route));
   }
 }
 

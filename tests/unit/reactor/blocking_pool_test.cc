@@ -5,10 +5,12 @@
 
 #include <algorithm>
 #include <atomic>
+#include <barrier>
 #include <chrono>
 #include <memory>
 #include <string>
 #include <thread>
+#include <vector>
 
 #include "harness.h"
 #include "reactor/scope.h"
@@ -90,6 +92,59 @@ TEST_CASE("many jobs all run, on no more threads than allowed") {
   CHECK(counts.done == 40);
   CHECK(counts.most <= 3);
   CHECK(counts.most >= 2);
+}
+
+TEST_CASE("as many jobs as threads run at once, also those of threads that were idle") {
+  constexpr int kThreads = 4;
+  constexpr int kRounds = 200;
+  auto reactor = Reactor::create().value();
+  BlockingPool pool(*reactor, kThreads);
+  // A thread that is not started, or not woken, leaves the others at the barrier for good.
+  std::barrier meet(kThreads);
+  const auto meet_there = [&] -> Task<> { co_await pool.run([&] { meet.arrive_and_wait(); }); };
+  const auto rounds = [&] -> Task<> {
+    for (int round = 0; round < kRounds; ++round) {
+      Scope scope(*reactor);
+      for (int i = 0; i < kThreads; ++i) scope.spawn(meet_there());
+      co_await scope.join();
+    }
+  };
+  reactor->run(rounds());
+}
+
+TEST_CASE("jobs begin in the order asked for") {
+  constexpr int kJobs = 500;
+  auto reactor = Reactor::create().value();
+  BlockingPool pool(*reactor, 1);
+  std::vector<int> began;
+  const auto job = [&](int number) -> Task<> { co_await pool.run([&, number] { began.push_back(number); }); };
+  const auto all = [&] -> Task<> {
+    Scope scope(*reactor);
+    for (int i = 0; i < kJobs; ++i) scope.spawn(job(i));
+    co_await scope.join();
+  };
+  reactor->run(all());
+  CHECK(std::ranges::is_sorted(began));
+  CHECK_EQ(began.size(), kJobs);
+}
+
+TEST_CASE("a pool ends at once, with threads that are idle and with one that comes back from its job") {
+  auto reactor = Reactor::create().value();
+  for (int round = 0; round < 300; ++round) {
+    BlockingPool pool(*reactor, 3);
+    Counts counts;
+    const auto jobs = [&] -> Task<> {
+      Scope scope(*reactor);
+      for (int i = 0; i < round % 5; ++i) {
+        scope.spawn([](BlockingPool& the_pool, Counts& all) -> Task<> {
+          co_await the_pool.run([&all] { ++all.done; });
+        }(pool, counts));
+      }
+      co_await scope.join();
+    };
+    reactor->run(jobs());
+    CHECK_EQ(counts.done, round % 5);
+  }
 }
 
 TEST_CASE("a pool that is never used starts no thread") {

@@ -10,6 +10,7 @@
 #include "cli/guest_kernel_check.h"
 #include "cli/machine_checks.h"
 #include "cli/network_setup.h"
+#include "cli/programs.h"
 #include "cli/sandbox_checks.h"
 #include "cli/uring_check.h"
 
@@ -40,6 +41,13 @@ static void examine_forwarding(const Config* config, Examination& examination) {
   }
 }
 
+static Finding agent_finding(const Config* config) {
+  const auto agent = find_agent(config != nullptr ? config->agent.path : "");
+  if (agent) return {Grade::ok, "agent", *agent, ""};
+  return {Grade::failure, "agent", agent.error().message,
+          "put the lambdo-agent of the same build beside lambdo-server, or set agent.path to where it is"};
+}
+
 Examination examine_machine(const Config* config) {
   Examination examination;
   if (config != nullptr) examination.engine = config->vmm.engine;
@@ -61,6 +69,9 @@ Examination examine_machine(const Config* config) {
   add(bubblewrap);
   add(user_namespace_finding(read_user_namespace_settings()));
   add(cgroup_finding(read_cgroup_layout()));
+  const Finding agent = agent_finding(config);
+  examination.agent_found = agent.grade == Grade::ok;
+  add(agent);
   add(tun_finding("/dev/net/tun"));
   examine_forwarding(config, examination);
   add(memory_finding());
@@ -98,13 +109,11 @@ static std::string engine_verdict(const Examination& examination) {
 }
 
 static std::string verdict(const Examination& examination) {
-  std::string text = engine_verdict(examination);
-  if (!examination.network_usable) {
-    text +=
-        " A server does not start with this configuration, though: guests with a network need this machine "
-        "to forward packets.";
-  }
-  return text;
+  const std::string text = engine_verdict(examination);
+  const std::string but = " A server does not start with this configuration, though: ";
+  if (!examination.agent_found) return text + but + "the guest agent is missing.";
+  if (examination.network_usable) return text;
+  return text + but + "guests with a network need this machine to forward packets.";
 }
 
 std::string format_text(const Examination& examination) {
@@ -157,7 +166,8 @@ int doctor(const DoctorOptions& options) {
   }
   const Examination examination = examine_machine(config ? &*config : nullptr);
   std::fputs((options.json ? format_json(examination) : format_text(examination)).c_str(), stdout);
-  const bool usable = !usable_engine(examination).empty() && examination.network_usable;
+  const bool usable =
+      !usable_engine(examination).empty() && examination.agent_found && examination.network_usable;
   return usable ? kExitOk : kExitFailure;
 }
 

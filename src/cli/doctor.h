@@ -15,6 +15,7 @@ struct Examination {
   bool kvm_usable = false;           ///< by the probe
   bool guest_kernel_usable = false;  ///< that of the configuration, with its modules
   bool namespace_usable = false;     ///< bubblewrap starts a sandbox
+  bool agent_found = true;           ///< the guest agent's program
   bool network_usable = true;        ///< packets are forwarded, as far as the configuration needs it
   EngineChoice engine = EngineChoice::automatic;  ///< the configuration's
 };

@@ -149,8 +149,8 @@ std::string image_json(const image::Name& name, const image::LocalImage& image, 
 
 std::string prune_text(const image::PruneReport& report) {
   return "removed " + std::to_string(report.blobs) + " blobs, " + std::to_string(report.rootfs) +
-         " unpacked images and " + std::to_string(report.initramfs) + " initramfs; " +
-         readable_bytes(report.bytes) + " are free\n";
+         " unpacked images and " + std::to_string(report.initramfs) + " initramfs, which freed " +
+         readable_bytes(report.bytes) + "\n";
 }
 
 std::string prune_json(const image::PruneReport& report) {

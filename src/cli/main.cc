@@ -12,7 +12,7 @@
 #include "cli/command_error.h"
 #include "cli/command_line.h"
 #include "cli/commands.h"
-#include "cli/program_folder.h"
+#include "cli/programs.h"
 
 namespace {
 
@@ -27,8 +27,9 @@ int become_server(const char* command, char** argv) {
   const std::string server = *folder + "/lambdo-server";
   ::execv(server.c_str(), argv);
   const int reason = errno;
-  lambdo::cli::print_error(command, "cannot start " + server + ": " + std::generic_category().message(reason),
-                           reason == ENOENT ? "put it beside lambdo: the two come from one build" : "");
+  lambdo::cli::print_error(
+      command, "cannot start " + server + ": " + std::generic_category().message(reason),
+      reason == ENOENT ? "put it and lambdo-agent beside lambdo: the three come from one build" : "");
   return lambdo::cli::kExitFailure;
 }
 

@@ -20,6 +20,14 @@ Result<std::string> read_named(const std::string& path, const char* argument) {
   return content;
 }
 
+Result<std::string> read_source(const std::string& path, bool is_first) {
+  auto content = sys::read_file(path, kMaxFileBytes);
+  if (!content && content.error().code == Code::not_found && !is_first) {
+    content.error().message += "; the program's own arguments go behind --";
+  }
+  return content;
+}
+
 Result<std::string> read_input(const RunOptions& options) {
   if (!options.input_path) return std::string();
   return read_named(*options.input_path == "-" ? "/dev/stdin" : *options.input_path, "--input");
@@ -44,7 +52,7 @@ Result<engine::RunRequest> read_request(const RunOptions& options) {
   request.args = options.args;
   for (const std::string& path : options.files) {
     request.code.push_back(
-        {workspace_name(path, options.files.front()), TRY(sys::read_file(path, kMaxFileBytes))});
+        {workspace_name(path, options.files.front()), TRY(read_source(path, path == options.files.front()))});
   }
   request.limits = {options.wall_ms, options.cpu_ms, options.memory_mb, options.output_bytes,
                     options.processes};

@@ -9,30 +9,13 @@
 
 #include "base/syscalls.h"
 #include "cli/network_setup.h"
-#include "cli/program_folder.h"
+#include "cli/programs.h"
 #include "cli/registry_credentials.h"
 #include "engine/kvm_engine.h"
 #include "engine/namespace_engine.h"
 #include "kvm/probe.h"
 
 namespace lambdo::cli {
-
-static Result<std::string> find_agent(const Config& config) {
-  if (!config.agent.path.empty()) {
-    if (::access(config.agent.path.c_str(), R_OK) != 0) {
-      return std::unexpected(
-          errno_error(errno, "agent.path: " + config.agent.path).with_code(Code::unavailable));
-    }
-    return config.agent.path;
-  }
-  // Beside this program when installed, and one folder away in a build.
-  const std::string folder = TRY(program_folder());
-  for (const std::string& candidate : {folder + "/lambdo-agent", folder + "/../../agent/lambdo-agent"}) {
-    if (sys::exists(candidate)) return candidate;
-  }
-  return fail(Code::unavailable,
-              "no lambdo-agent beside " + folder + "/lambdo-server; set agent.path in the configuration");
-}
 
 /// Why the kvm engine cannot run here, or what it needs.
 static Result<engine::KvmMaterial> prepare_kvm(const Config& config, const std::string& agent_path) {
@@ -81,7 +64,7 @@ static Result<> start_network(const Config& config, net::PortKind kind, Foundati
 
 static Result<Foundation> start_processes(const Config& config) {
   Foundation foundation;
-  foundation.agent_path = TRY(find_agent(config));
+  foundation.agent_path = TRY(find_agent(config.agent.path));
   if (config.vmm.engine != EngineChoice::namespaces) {
     auto material = prepare_kvm(config, foundation.agent_path);
     if (material) {

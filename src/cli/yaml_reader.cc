@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <functional>
 #include <set>
+#include <utility>
 
 #include "base/text.h"
 
@@ -260,8 +261,8 @@ void YamlMap::read_bool(std::string_view key, bool& target) {
 
 void YamlMap::warn_of_unknown_keys() {
   const std::vector<std::string_view> candidates(known_keys_.begin(), known_keys_.end());
-  for (const auto& [key, entry] : entries_) {
-    if (entry.known) continue;
+  for (auto& [key, entry] : entries_) {
+    if (std::exchange(entry.known, true)) continue;
     const std::string_view meant = nearest(key, candidates);
     const std::string remedy = meant.empty() ? "remove it" : "did you mean \"" + std::string(meant) + "\"?";
     entry.context->diagnostics().warning(entry.line, entry.path, "unknown key, ignored; " + remedy);

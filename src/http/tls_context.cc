@@ -54,7 +54,7 @@ Result<> read_certificates(const std::string& path, mbedtls_x509_crt& into) {
             .error()
             .with_code(Code::tls_failed)
             .with_context(
-                "trusted certificates (set SSL_CERT_FILE, or install the package ca-certificates)"));
+                "trusted certificates, as the configuration, --ca-file or SSL_CERT_FILE names them"));
   }
   // A positive count is of certificates of kinds that mbedTLS does not know, among others that it does. The
   // terminating zero belongs to the text.

@@ -53,6 +53,12 @@ std::string read_view() {
 Result<NetworkNamespaces> NetworkNamespaces::open() {
   NetworkNamespaces namespaces;
   namespaces.own_ = TRY(sys::open("/proc/self/ns/net", O_RDONLY));
+  // Who is root in a user namespace of its own only cannot come back to the host's: it moves into one of its
+  // own for good.
+  if (::setns(namespaces.own_.get(), CLONE_NEWNET) < 0) {
+    if (::unshare(CLONE_NEWNET) < 0) return fail_errno("new network namespace for the launcher");
+    namespaces.own_ = TRY(sys::open("/proc/self/ns/net", O_RDONLY));
+  }
   // Found out now rather than at the first sandbox.
   namespaces.idle_.push_back(TRY(namespaces.create()));
   return namespaces;

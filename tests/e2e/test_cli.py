@@ -3,16 +3,19 @@ import contextlib
 import glob
 import json
 import os
+import pathlib
 import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import threading
 import time
 
 import pytest
 
 import configs
+from conftest import need_images
 from server import wait_until
 
 
@@ -34,7 +37,40 @@ def test_lambdo_without_its_server_program_says_what_is_missing(tmp_path):
         done = subprocess.run([alone, *command], capture_output=True, text=True, timeout=60 * configs.SLOW)
         assert done.returncode == 1, done
         assert done.stderr == (f"lambdo {command[0]}: cannot start {tmp_path}/lambdo-server: No such file or directory\n"
-                               "  -> put it beside lambdo: the two come from one build\n")
+                               "  -> put it and lambdo-agent beside lambdo: the three come from one build\n")
+
+
+@pytest.fixture
+def open_folder():
+    """One that any user may read and write, with the programs of a server."""
+    with tempfile.TemporaryDirectory(prefix="lambdo-test-", dir="/var/tmp") as name:
+        folder = pathlib.Path(name)
+        folder.chmod(0o777)
+        for program in (configs.BINARY, configs.SERVER_BINARY, configs.AGENT):
+            shutil.copy(program, folder)
+        yield folder
+
+
+def test_programs_run_without_root_too(open_folder):
+    need_images(["bash"])
+    shutil.copytree(configs.IMAGES / "bash", open_folder / "image")
+    language = {"name": "bash", "image": f"oci:{open_folder}/image", "steps": [{"command": "bash {{filename}}"}]}
+    path = configs.write(open_folder, {"apiVersion": "lambdo.io/v1alpha1", "kind": "Config", "vmm": {"engine": "namespace"},
+                                       "state_dir": str(open_folder / "state"), "languages": [language]})
+    path.chmod(0o644)
+    (open_folder / "main.sh").write_text("id -u; cat /proc/net/dev | grep -c :\n")
+    done = subprocess.run(["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", open_folder / "lambdo", "run", "--local",
+                           "--config", path, "-l", "bash", open_folder / "main.sh"], capture_output=True, text=True,
+                          cwd=open_folder, env={"PATH": os.environ["PATH"], "HOME": str(open_folder)}, timeout=120 * configs.SLOW)
+    assert done.returncode == 0, done
+    assert done.stdout.splitlines()[1] == "1", "nothing but a loopback interface"
+
+
+def test_doctor_and_server_miss_the_agent(open_folder):
+    (open_folder / "lambdo-agent").unlink()
+    done = subprocess.run([open_folder / "lambdo", "doctor"], capture_output=True, text=True, timeout=60 * configs.SLOW)
+    assert done.returncode == 1 and f"no lambdo-agent in {open_folder}; put the one of the same build there" in done.stdout, done
+    assert "the guest agent is missing" in done.stdout, done
 
 
 def test_the_server_program_refuses_what_is_not_its_own():

@@ -236,7 +236,7 @@ TEST_CASE("programs are found on the path, run with a time limit, and leave no d
 
 TEST_CASE("every finding of this machine that is not ok has a remedy") {
   const Examination examination = examine_machine();
-  CHECK_EQ(examination.findings.size(), 11);
+  CHECK_EQ(examination.findings.size(), 12);
   for (const Finding& finding : examination.findings) {
     CAPTURE(finding.name);
     CHECK_FALSE(finding.finding.empty());

@@ -102,16 +102,15 @@ TEST_CASE("manifests, tokens, pings and refusals that drip end at their time lim
   };
   for (const auto& row : rows) {
     CAPTURE(row.name);
-    std::string host;
     ScriptedServer server([&](const SeenRequest& request) {
       if (request.target.contains(row.part) && (row.part != "/v2/" || request.target == "/v2/"))
         return row.said;
       if (row.part == "/token") {
-        return reply(401, "", {{"WWW-Authenticate", "Bearer realm=\"http://" + host + "/token\""}});
+        return reply(401, "",
+                     {{"WWW-Authenticate", "Bearer realm=\"http://" + request.header("host") + "/token\""}});
       }
       return shelf.serve(request);
     });
-    host = server.host();
     Settings settings = impatient_settings();
     settings.max_attempts = 2;
     TestClient client({server.host()}, settings);

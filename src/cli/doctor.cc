@@ -109,7 +109,7 @@ static std::string engine_verdict(const Examination& examination) {
 }
 
 static std::string verdict(const Examination& examination) {
-  const std::string text = engine_verdict(examination);
+  std::string text = engine_verdict(examination);
   const std::string but = " A server does not start with this configuration, though: ";
   if (!examination.agent_found) return text + but + "the guest agent is missing.";
   if (examination.network_usable) return text;

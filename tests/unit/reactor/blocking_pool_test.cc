@@ -7,6 +7,7 @@
 #include <atomic>
 #include <barrier>
 #include <chrono>
+#include <functional>
 #include <memory>
 #include <string>
 #include <thread>
@@ -94,22 +95,28 @@ TEST_CASE("many jobs all run, on no more threads than allowed") {
   CHECK(counts.most >= 2);
 }
 
+Task<> run_job(BlockingPool& pool, std::function<void()> job) {
+  co_await pool.run([&job] { job(); });
+}
+
+/// Asks for `jobs` jobs at once, the numbers from 0 on, and waits for all.
+Task<> run_jobs(Reactor& reactor, BlockingPool& pool, int jobs, std::function<void(int)> job) {
+  Scope scope(reactor);
+  for (int number = 0; number < jobs; ++number) {
+    scope.spawn(run_job(pool, [&job, number] { job(number); }));
+  }
+  co_await scope.join();
+}
+
 TEST_CASE("as many jobs as threads run at once, also those of threads that were idle") {
   constexpr int kThreads = 4;
-  constexpr int kRounds = 200;
   auto reactor = Reactor::create().value();
   BlockingPool pool(*reactor, kThreads);
   // A thread that is not started, or not woken, leaves the others at the barrier for good.
   std::barrier meet(kThreads);
-  const auto meet_there = [&] -> Task<> { co_await pool.run([&] { meet.arrive_and_wait(); }); };
-  const auto rounds = [&] -> Task<> {
-    for (int round = 0; round < kRounds; ++round) {
-      Scope scope(*reactor);
-      for (int i = 0; i < kThreads; ++i) scope.spawn(meet_there());
-      co_await scope.join();
-    }
-  };
-  reactor->run(rounds());
+  for (int round = 0; round < 200; ++round) {
+    reactor->run(run_jobs(*reactor, pool, kThreads, [&](int) { meet.arrive_and_wait(); }));
+  }
 }
 
 TEST_CASE("jobs begin in the order asked for") {
@@ -117,13 +124,7 @@ TEST_CASE("jobs begin in the order asked for") {
   auto reactor = Reactor::create().value();
   BlockingPool pool(*reactor, 1);
   std::vector<int> began;
-  const auto job = [&](int number) -> Task<> { co_await pool.run([&, number] { began.push_back(number); }); };
-  const auto all = [&] -> Task<> {
-    Scope scope(*reactor);
-    for (int i = 0; i < kJobs; ++i) scope.spawn(job(i));
-    co_await scope.join();
-  };
-  reactor->run(all());
+  reactor->run(run_jobs(*reactor, pool, kJobs, [&](int number) { began.push_back(number); }));
   CHECK(std::ranges::is_sorted(began));
   CHECK_EQ(began.size(), kJobs);
 }
@@ -131,19 +132,10 @@ TEST_CASE("jobs begin in the order asked for") {
 TEST_CASE("a pool ends at once, with threads that are idle and with one that comes back from its job") {
   auto reactor = Reactor::create().value();
   for (int round = 0; round < 300; ++round) {
+    std::atomic<int> done = 0;
     BlockingPool pool(*reactor, 3);
-    Counts counts;
-    const auto jobs = [&] -> Task<> {
-      Scope scope(*reactor);
-      for (int i = 0; i < round % 5; ++i) {
-        scope.spawn([](BlockingPool& the_pool, Counts& all) -> Task<> {
-          co_await the_pool.run([&all] { ++all.done; });
-        }(pool, counts));
-      }
-      co_await scope.join();
-    };
-    reactor->run(jobs());
-    CHECK_EQ(counts.done, round % 5);
+    reactor->run(run_jobs(*reactor, pool, round % 5, [&](int) { ++done; }));
+    CHECK_EQ(done, round % 5);
   }
 }
 

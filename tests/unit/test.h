@@ -4,3 +4,5 @@
 // then.
 #undef CHECK
 #include <doctest/doctest.h>
+#undef CHECK
+#define CHECK(...) DOCTEST_CHECK(__VA_ARGS__)

@@ -1,12 +1,12 @@
 #include "cli/image_output.h"
 
-#include <doctest/doctest.h>
 #include <unistd.h>
 
 #include <string>
 #include <utility>
 
 #include "cli/terminal_text.h"
+#include "test.h"
 
 namespace lambdo::cli {
 

@@ -1,6 +1,5 @@
 #include "cli/private_store.h"
 
-#include <doctest/doctest.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -13,6 +12,7 @@
 #include <vector>
 
 #include "base/syscalls.h"
+#include "test.h"
 
 namespace lambdo::cli {
 

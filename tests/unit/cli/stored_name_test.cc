@@ -1,12 +1,12 @@
 #include "cli/stored_name.h"
 
-#include <doctest/doctest.h>
 #include <stdlib.h>
 
 #include <memory>
 #include <string>
 
 #include "image/temporary.h"
+#include "test.h"
 
 namespace lambdo::cli {
 

@@ -6,8 +6,8 @@
 #include "api/metrics.h"
 #include "base/json.h"
 #include "engine/runner.h"
-#include "http/router.h"
-#include "http/server.h"
+#include "http/server/router.h"
+#include "http/server/server.h"
 #include "reactor/reactor.h"
 
 namespace lambdo::api {

@@ -11,7 +11,7 @@
 #include "base/error.h"
 #include "engine/run_request.h"
 #include "engine/runner.h"
-#include "http/server.h"
+#include "http/server/server.h"
 #include "reactor/reactor.h"
 
 namespace lambdo::api {

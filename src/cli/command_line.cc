@@ -7,9 +7,9 @@
 #include <utility>
 
 #include "cli/command_line_image.h"
-#include "cli/config_languages.h"
-#include "cli/config_values.h"
 #include "cli/usage.h"
+#include "config/languages.h"
+#include "config/values.h"
 
 namespace lambdo::cli {
 
@@ -74,7 +74,7 @@ CLI::App* add_serve(CLI::App& app, Parsed& parsed) {
       ->add_option("-p,--port", parsed.serve.port,
                    "HTTP port, instead of the file's api.web_port; 0: any free one")
       ->type_name("PORT")
-      ->check(whole_number(0, kMaxPort));
+      ->check(whole_number(0, config::kMaxPort));
   serve
       ->add_option("-l,--language", parsed.serve.languages,
                    "Serve only this language of the file (repeatable)")
@@ -96,7 +96,7 @@ CLI::App* add_serve(CLI::App& app, Parsed& parsed) {
 
 /// What the server or the configuration allows may be less.
 void add_limits(CLI::App& run, RunOptions& options) {
-  const engine::Limits highest = highest_limits();
+  const engine::Limits highest = config::highest_limits();
   const auto add = [&run](const char* name, std::optional<uint64_t>& target, const char* type, uint64_t most,
                           const std::string& description) {
     run.add_option(name, target, "Limit: " + description + ", at most " + std::to_string(most))

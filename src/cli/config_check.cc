@@ -1,15 +1,15 @@
 #include <cstdio>
 
 #include "cli/commands.h"
-#include "cli/config.h"
+#include "config/config.h"
 
 namespace lambdo::cli {
 
 /// Gives the number of errors.
-static int print_problems(const std::vector<Diagnostic>& diagnostics) {
+static int print_problems(const std::vector<config::Diagnostic>& diagnostics) {
   int errors = 0;
-  for (const Diagnostic& diagnostic : diagnostics) {
-    const bool is_error = diagnostic.severity == Severity::error;
+  for (const config::Diagnostic& diagnostic : diagnostics) {
+    const bool is_error = diagnostic.severity == config::Severity::error;
     errors += is_error ? 1 : 0;
     std::fprintf(stderr, "%s: %s\n", is_error ? "error" : "warning", diagnostic.text.c_str());
   }
@@ -17,25 +17,25 @@ static int print_problems(const std::vector<Diagnostic>& diagnostics) {
 }
 
 int config_check(const ConfigCheckOptions& options) {
-  const auto text = read_config_file(options.path);
+  const auto text = config::read_config_file(options.path);
   if (!text) {
     std::fprintf(stderr, "error: %s\n", text.error().message.c_str());
     return kExitFailure;
   }
   std::string summary = "agent configuration";
-  std::vector<Diagnostic> diagnostics;
+  std::vector<config::Diagnostic> diagnostics;
   if (options.agent) {
-    diagnostics = check_agent_config(*text, options.path).diagnostics;
+    diagnostics = config::check_agent_config(*text, options.path).diagnostics;
   } else if (options.language) {
-    auto checked = check_language(*text, options.path);
+    auto checked = config::check_language(*text, options.path);
     diagnostics = std::move(checked.diagnostics);
     if (checked.value) summary = "language " + checked.value->name;
   } else {
-    auto checked = check_config(*text, options.path);
+    auto checked = config::check_config(*text, options.path);
     diagnostics = std::move(checked.diagnostics);
     if (checked.value) {
       summary = std::to_string(checked.value->languages.size()) + " language(s), engine " +
-                std::string(engine_name(checked.value->vmm.engine));
+                std::string(config::engine_name(checked.value->vmm.engine));
     }
   }
   const int errors = print_problems(diagnostics);

@@ -6,11 +6,11 @@
 #include <vector>
 
 #include "base/json.h"
-#include "cli/image_source.h"
-#include "cli/initramfs_writer.h"
 #include "cli/pull_display.h"
-#include "cli/stored_name.h"
 #include "cli/terminal_text.h"
+#include "image/image_source.h"
+#include "image/initramfs_writer.h"
+#include "image/stored_name.h"
 #include "kvm/probe.h"
 
 namespace lambdo::cli {
@@ -36,7 +36,7 @@ void write_pulled(JsonWriter& json, const std::string& name, const PulledImage& 
   }
 }
 
-Task<Result<PulledImage>> bring_one(const ImageCommandWork& work, ImageSource source, std::string name,
+Task<Result<PulledImage>> bring_one(const ImageCommandWork& work, image::ImageSource source, std::string name,
                                     bool unpack) {
   PullDisplay display(source.text(), style_of(work.options.settings));
   auto pulled =
@@ -53,8 +53,9 @@ void tell_store(const ImageCommandWork& work) {
 }
 
 /// What a server with this configuration would take: lay_foundation() decides the same.
-bool runs_on_kvm(const Config& config) {
-  if (config.vmm.engine != EngineChoice::automatic) return config.vmm.engine == EngineChoice::kvm;
+bool runs_on_kvm(const config::Config& config) {
+  if (config.vmm.engine != config::EngineChoice::automatic)
+    return config.vmm.engine == config::EngineChoice::kvm;
   if (config.vmm.kernel.empty()) return false;
   const auto probe = kvm::probe_kvm();
   return probe && probe->usable();
@@ -63,18 +64,18 @@ bool runs_on_kvm(const Config& config) {
 /// Makes what a server of this configuration starts guests from, too.
 Task<Result<PulledImage>> bring_for_language(const ImageCommandWork& work, const std::string& text,
                                              bool for_kvm) {
-  auto source = CO_TRY(ImageSource::parse(text));
+  auto source = CO_TRY(image::ImageSource::parse(text));
   auto pulled = CO_TRY(co_await bring_one(work, std::move(source), {}, work.options.unpack && !for_kvm));
   if (for_kvm && work.options.unpack) {
-    const image::InitramfsRequest request = store_initramfs();
+    const image::InitramfsRequest request = image::store_initramfs();
     CO_TRY(co_await work.services.puller().initramfs(pulled.image, request, nullptr, work.token));
   }
   co_return pulled;
 }
 
 Task<Result<PulledImage>> bring_from_registry(const ImageCommandWork& work, const std::string& text) {
-  auto source = CO_TRY(ImageSource::parse(text));
-  if (source.kind != ImageSource::Kind::registry)
+  auto source = CO_TRY(image::ImageSource::parse(text));
+  if (source.kind != image::ImageSource::Kind::registry)
     co_return fail(Code::invalid_argument, "this is no registry's; take it with lambdo image import");
   co_return co_await bring_one(work, std::move(source), {}, work.options.unpack);
 }
@@ -169,14 +170,14 @@ Task<Result<bool>> pull_images(const ImageCommandWork& work) {
 
 Task<Result<>> import_one_image(const ImageCommandWork& work) {
   const std::string& text = work.options.images.front();
-  auto source = CO_TRY(ImageSource::parse(text));
-  if (source.kind == ImageSource::Kind::registry) {
+  auto source = CO_TRY(image::ImageSource::parse(text));
+  if (source.kind == image::ImageSource::Kind::registry) {
     co_return fail(Code::invalid_argument,
                    text +
                        " is a registry's; fetch it with lambdo image pull, or write oci:FOLDER or "
                        "docker-archive:FILE");
   }
-  std::string name = store_name(source);
+  std::string name = image::store_name(source);
   if (!work.options.name.empty()) {
     auto reference = registry::Reference::parse(work.options.name);
     if (!reference) co_return std::unexpected(std::move(reference).error().with_context("--name"));

@@ -1,9 +1,9 @@
 #pragma once
 
-#include "cli/config.h"
 #include "cli/image_command.h"
-#include "cli/image_services.h"
 #include "cli/image_setup.h"
+#include "config/config.h"
+#include "image/image_services.h"
 #include "reactor/cancel.h"
 #include "reactor/task.h"
 
@@ -14,8 +14,8 @@ namespace lambdo::cli {
 struct ImageCommandWork {
   const ImageCommand& command;
   const ImageOptions& options;
-  const Config& config;
-  ImageServices& services;
+  const config::Config& config;
+  image::ImageServices& services;
   reactor::CancelToken token;
 };
 

@@ -13,11 +13,11 @@
 #include "cli/image_bring.h"
 #include "cli/image_output.h"
 #include "cli/image_setup.h"
-#include "cli/initramfs_writer.h"
-#include "cli/stored_name.h"
 #include "cli/terminal_text.h"
+#include "image/initramfs_writer.h"
+#include "image/layouts/transfer.h"
 #include "image/stop_flag.h"
-#include "image/transfer.h"
+#include "image/stored_name.h"
 
 namespace lambdo::cli {
 
@@ -37,7 +37,7 @@ Result<> list(const ImageCommandWork& work, const std::atomic<bool>& stop) {
 
 Result<> inspect(const ImageCommandWork& work) {
   image::Store& store = work.services.store();
-  const image::Name name = TRY(find_image(store, work.options.images.front()));
+  const image::Name name = TRY(image::find_image(store, work.options.images.front()));
   const LocalImage image = TRY(image::load_image(store, name.manifest));
   const std::string rootfs = store.find_rootfs(image.digest).value_or("");
   return print(work.options.settings.json ? image_json(name, image, rootfs)
@@ -49,7 +49,7 @@ Result<> remove(const ImageCommandWork& work) {
   // All are looked for first: what is not there must not leave half of the others removed.
   std::vector<image::Name> names;
   for (const std::string& text : work.options.images) {
-    image::Name name = TRY(find_only_name(store, text));
+    image::Name name = TRY(image::find_only_name(store, text));
     if (std::ranges::find(names, name.reference, &image::Name::reference) == names.end()) {
       names.push_back(std::move(name));
     }
@@ -78,22 +78,22 @@ struct NamedImage {
 };
 
 Result<NamedImage> find_and_load(image::Store& store, const std::string& text) {
-  image::Name name = TRY(find_image(store, text));
+  image::Name name = TRY(image::find_image(store, text));
   LocalImage image = TRY(image::load_image(store, name.manifest));
   return NamedImage{std::move(name), std::move(image)};
 }
 
 Task<Result<>> export_initramfs(const ImageCommandWork& work, const LocalImage& image, std::string path) {
-  co_return co_await write_image_initramfs(work.services, image, {.compression = work.options.compression},
-                                           std::move(path), work.token);
+  co_return co_await image::write_image_initramfs(
+      work.services, image, {.compression = work.options.compression}, std::move(path), work.token);
 }
 
 Task<Result<>> export_to_place(const ImageCommandWork& work, const NamedImage& found) {
   auto place = CO_TRY(image::ImagePlace::parse(work.options.destination));
   // A tag in a layout, and a whole reference in an archive.
   if (place.name.empty() && place.kind == image::ImagePlace::Kind::docker_archive) {
-    if (const auto source = ImageSource::parse(found.name.reference);
-        source && source->kind == ImageSource::Kind::registry)
+    if (const auto source = image::ImageSource::parse(found.name.reference);
+        source && source->kind == image::ImageSource::Kind::registry)
       place.name = source->reference.familiar();
   }
   const image::StopFlag stop(work.token);
@@ -143,8 +143,9 @@ Task<Result<>> run_verb(const ImageCommandWork& work, bool& complete) {
   co_return Result<>{};
 }
 
-Task<Result<>> run_with(const ImageCommand& command, const ImageOptions& options, const Config& config,
-                        ImageServices& services, CancelToken token, bool& complete) {
+Task<Result<>> run_with(const ImageCommand& command, const ImageOptions& options,
+                        const config::Config& config, image::ImageServices& services, CancelToken token,
+                        bool& complete) {
   const ImageCommandWork work{command, options, config, services, token};
   co_return co_await run_verb(work, complete);
 }
@@ -167,7 +168,7 @@ bool makes_store(ImageVerb verb) {
   return verb == ImageVerb::pull || verb == ImageVerb::import;
 }
 
-std::string store_folder(const Config& config) {
+std::string store_folder(const config::Config& config) {
   return std::filesystem::absolute(config.store_folder()).lexically_normal().string();
 }
 
@@ -221,7 +222,7 @@ int image_command(const ImageOptions& options) {
   if (!version) return report_image_error(command, version.error());
   if (!*version && !makes_store(options.verb)) return without_store(command, options.verb, folder);
   bool complete = true;
-  const auto work = [&](ImageServices& services, CancelToken token) {
+  const auto work = [&](image::ImageServices& services, CancelToken token) {
     return run_with(command, options, *config, services, token, complete);
   };
   const Leftovers leftovers = options.verb == ImageVerb::prune ? Leftovers::all : Leftovers::briefly;

@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "image/initramfs.h"
+#include "image/writers/initramfs.h"
 
 /// What `lambdo image ...` and `lambdo initramfs` are asked to do.
 namespace lambdo::cli {

@@ -8,7 +8,7 @@
 
 #include "cli/pull_display.h"
 #include "cli/terminal_text.h"
-#include "image/transfer.h"
+#include "image/layouts/transfer.h"
 
 namespace lambdo::cli {
 

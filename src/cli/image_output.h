@@ -4,7 +4,7 @@
 
 #include "base/json.h"
 #include "image/local_image.h"
-#include "image/store.h"
+#include "image/store/store.h"
 
 /// What the commands about images print. Text for people has nothing in it that a terminal acts on; JSON is
 /// exact.

@@ -11,18 +11,18 @@
 #include "base/log.h"
 #include "base/syscalls.h"
 #include "cli/command_error.h"
-#include "cli/interrupt.h"
 #include "cli/terminal_text.h"
+#include "reactor/interrupt.h"
 #include "reactor/scope.h"
 #include "reactor/timer.h"
 #include "registry/platform.h"
 
 namespace lambdo::cli {
 
-Result<Config> image_config(const ImageSettings& settings) {
-  Config config;
+Result<config::Config> image_config(const ImageSettings& settings) {
+  config::Config config;
   if (!settings.config_path.empty()) {
-    config = TRY(load_config(settings.config_path));
+    config = TRY(config::load_config(settings.config_path));
     for (const std::string& warning : config.warnings)
       std::fprintf(stderr, "warning: %s\n", terminal_text(warning).c_str());
   }
@@ -64,8 +64,9 @@ int report_image_error(const ImageCommand& command, const Error& error) {
 
 namespace {
 
-reactor::Task<Result<>> work_and_close(reactor::Reactor& reactor, ImageServices& services,
-                                       Interrupt& interrupt, const ImageWork& work, Leftovers leftovers) {
+reactor::Task<Result<>> work_and_close(reactor::Reactor& reactor, image::ImageServices& services,
+                                       reactor::Interrupt& interrupt, const ImageWork& work,
+                                       Leftovers leftovers) {
   constexpr int64_t kLongerNs = 1'000'000'000;
   interrupt.start(reactor);
   reactor::Deadline limit(reactor, std::numeric_limits<int64_t>::max(), interrupt.token());
@@ -79,18 +80,19 @@ reactor::Task<Result<>> work_and_close(reactor::Reactor& reactor, ImageServices&
   co_return done;
 }
 
-Result<> run(const Config& config, Interrupt& interrupt, const ImageWork& work, Leftovers leftovers) {
+Result<> run(const config::Config& config, reactor::Interrupt& interrupt, const ImageWork& work,
+             Leftovers leftovers) {
   auto reactor = TRY(reactor::Reactor::create());
-  auto services = TRY(ImageServices::create(*reactor, {config.store_folder(), config.registries, {}}));
+  auto services = TRY(image::ImageServices::create(*reactor, {config.store_folder(), config.registries, {}}));
   return reactor->run(work_and_close(*reactor, *services, interrupt, work, leftovers));
 }
 
 }  // namespace
 
-int run_image_work(const ImageCommand& command, const Config& config, const ImageWork& work,
+int run_image_work(const ImageCommand& command, const config::Config& config, const ImageWork& work,
                    Leftovers leftovers) {
   log::configure(log::Level::warning, config.log.format);
-  auto interrupt = Interrupt::create();
+  auto interrupt = reactor::Interrupt::create();
   if (!interrupt) return report_image_error(command, interrupt.error());
   const Result<> done = run(config, *interrupt, work, leftovers);
   if (done) return kExitOk;

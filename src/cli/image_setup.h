@@ -8,10 +8,10 @@
 #include "base/error.h"
 #include "base/json.h"
 #include "cli/commands.h"
-#include "cli/config.h"
 #include "cli/image_command.h"
-#include "cli/image_services.h"
 #include "cli/remedy.h"
+#include "config/config.h"
+#include "image/image_services.h"
 #include "reactor/cancel.h"
 #include "reactor/task.h"
 
@@ -20,7 +20,7 @@ namespace lambdo::cli {
 
 /// The configuration that `settings` names, or one without languages, with what the command line says over
 /// it.
-Result<Config> image_config(const ImageSettings& settings);
+Result<config::Config> image_config(const ImageSettings& settings);
 
 /// Who tells of errors, and how.
 struct ImageCommand {
@@ -30,7 +30,8 @@ struct ImageCommand {
 };
 
 /// What a command does once everything is there. The references outlive it.
-using ImageWork = std::function<reactor::Task<Result<>>(ImageServices& services, reactor::CancelToken token)>;
+using ImageWork =
+    std::function<reactor::Task<Result<>>(image::ImageServices& services, reactor::CancelToken token)>;
 
 /// What killed processes left in the store is removed beside the work. It may be gigabytes.
 enum class Leftovers {
@@ -40,7 +41,7 @@ enum class Leftovers {
 
 /// Runs `work` on a reactor of its own, cancelled by SIGINT and SIGTERM, and gives the process's exit code.
 /// An error is told on standard error with what to do about it, and with `settings.json` on standard output.
-int run_image_work(const ImageCommand& command, const Config& config, const ImageWork& work,
+int run_image_work(const ImageCommand& command, const config::Config& config, const ImageWork& work,
                    Leftovers leftovers = Leftovers::briefly);
 
 /// Tells an error on standard error, with what to do about it.

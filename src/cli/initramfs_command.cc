@@ -10,10 +10,10 @@
 #include "base/syscalls.h"
 #include "cli/image_command.h"
 #include "cli/image_setup.h"
-#include "cli/image_source.h"
-#include "cli/initramfs_writer.h"
-#include "cli/private_store.h"
 #include "cli/pull_display.h"
+#include "image/image_source.h"
+#include "image/initramfs_writer.h"
+#include "image/store/private_store.h"
 
 namespace lambdo::cli {
 
@@ -30,10 +30,10 @@ std::string without_version(std::string url) {
 }
 
 /// "initramfs-library-python-3.12.img", with the name as it was written.
-std::string output_name(const std::string& written, const ImageSource& source) {
+std::string output_name(const std::string& written, const image::ImageSource& source) {
   std::string name;
   std::string tag = source.place.name;
-  if (source.kind == ImageSource::Kind::registry) {
+  if (source.kind == image::ImageSource::Kind::registry) {
     name = written.substr(0, written.find('@'));
     const size_t colon = name.rfind(':');
     if (colon != std::string::npos && name.find('/', colon) == std::string::npos) name.resize(colon);
@@ -65,8 +65,9 @@ Result<Fd> open_extra(const std::string& path, const char* flag) {
   return fd;
 }
 
-Task<Result<>> write(const InitramfsOptions& options, const Config& config, const ImageSource& source,
-                     const ExtraFiles& files, ImageServices& services, CancelToken token) {
+Task<Result<>> write(const InitramfsOptions& options, const config::Config& config,
+                     const image::ImageSource& source, const ExtraFiles& files,
+                     image::ImageServices& services, CancelToken token) {
   const ImageSettings& settings = options.settings;
   PullDisplay display(source.text(), settings.json || settings.quiet
                                          ? PullDisplay::Style::none
@@ -84,7 +85,7 @@ Task<Result<>> write(const InitramfsOptions& options, const Config& config, cons
       .last = {{.name = "init", .mode = kProgramMode, .fd = files.init.get()},
                {.name = "agent", .mode = kProgramMode, .fd = files.agent.get()},
                {.name = "config.yaml", .mode = kFileMode, .fd = files.agent_config.get()}}};
-  CO_TRY(co_await write_image_initramfs(services, pulled->image, archive, output, token));
+  CO_TRY(co_await image::write_image_initramfs(services, pulled->image, archive, output, token));
   if (!settings.json) co_return print(output + "\n");
   JsonWriter json;
   json.begin_object().field("file", output).field("digest", pulled->image.digest.text());
@@ -92,8 +93,8 @@ Task<Result<>> write(const InitramfsOptions& options, const Config& config, cons
 }
 
 Result<int> run(const ImageCommand& command, const InitramfsOptions& options) {
-  Config config = TRY(image_config(options.settings));
-  const ImageSource source = TRY(ImageSource::parse(options.image));
+  config::Config config = TRY(image_config(options.settings));
+  const image::ImageSource source = TRY(image::ImageSource::parse(options.image));
   ExtraFiles files;
   files.init = TRY(open_extra(options.init, "--init"));
   files.agent = TRY(open_extra(options.agent, "--agent"));
@@ -102,12 +103,12 @@ Result<int> run(const ImageCommand& command, const InitramfsOptions& options) {
   if (!options.registry_url.empty()) host.url = without_version(options.registry_url);
   if (!options.auth_url.empty()) host.token_url = options.auth_url;
   log::configure(log::Level::warning, config.log.format);
-  std::optional<PrivateStore> own_store;
+  std::optional<image::PrivateStore> own_store;
   if (command.store == StoreKind::temporary) {
-    own_store = TRY(PrivateStore::create());
+    own_store = TRY(image::PrivateStore::create());
     config.images.store = own_store->path();
   }
-  return run_image_work(command, config, [&](ImageServices& services, CancelToken token) {
+  return run_image_work(command, config, [&](image::ImageServices& services, CancelToken token) {
     return write(options, config, source, files, services, token);
   });
 }

@@ -9,17 +9,17 @@
 #include <variant>
 #include <vector>
 
+#include "base/program_folder.h"
 #include "cli/command_error.h"
 #include "cli/command_line.h"
 #include "cli/commands.h"
-#include "cli/programs.h"
 
 namespace {
 
 /// Goes on as lambdo-server, which lies beside this program, with the same arguments. Comes back only where
 /// it cannot be started.
 int become_server(const char* command, char** argv) {
-  const auto folder = lambdo::cli::program_folder();
+  const auto folder = lambdo::sys::program_folder();
   if (!folder) {
     lambdo::cli::print_error(command, "cannot find lambdo-server: " + folder.error().message);
     return lambdo::cli::kExitFailure;

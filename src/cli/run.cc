@@ -11,9 +11,9 @@
 #include "base/syscalls.h"
 #include "base/text.h"
 #include "cli/commands.h"
-#include "cli/interrupt.h"
 #include "cli/run_program.h"
-#include "http/client.h"
+#include "http/client/client.h"
+#include "reactor/interrupt.h"
 
 namespace lambdo::cli {
 
@@ -84,7 +84,7 @@ Result<RunOutcome> parse_answer(const http::ClientResponse& response, const std:
 }
 
 Task<Result<http::ClientResponse>> post(reactor::Reactor& reactor, http::Client& client, http::Url url,
-                                        std::string json, Interrupt& interrupt) {
+                                        std::string json, reactor::Interrupt& interrupt) {
   http::ClientRequest request;
   request.method = http::Method::post;
   request.url = std::move(url);
@@ -120,7 +120,7 @@ Result<int> run_on_server(const RunOptions& options) {
   std::string address = options.server;
   while (address.ends_with('/')) address.pop_back();
   auto url = TRY(http::Url::parse(address + "/run"));
-  Interrupt interrupt = TRY(Interrupt::create());
+  reactor::Interrupt interrupt = TRY(reactor::Interrupt::create());
   auto reactor = TRY(reactor::Reactor::create());
   http::ClientSettings settings;
   // The server answers when the program has ended, and bounds that itself.

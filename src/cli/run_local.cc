@@ -12,10 +12,10 @@
 #include "base/log.h"
 #include "base/syscalls.h"
 #include "cli/commands.h"
-#include "cli/config.h"
-#include "cli/interrupt.h"
 #include "cli/run_program.h"
-#include "cli/runtime.h"
+#include "config/config.h"
+#include "reactor/interrupt.h"
+#include "server/runtime.h"
 
 namespace lambdo::cli {
 
@@ -43,8 +43,8 @@ class TemporaryFolder {
   std::string path_;
 };
 
-Task<Result<engine::RunReport>> run_once(reactor::Reactor& reactor, Runtime& runtime,
-                                         engine::RunRequest request, Interrupt& interrupt) {
+Task<Result<engine::RunReport>> run_once(reactor::Reactor& reactor, server::Runtime& runtime,
+                                         engine::RunRequest request, reactor::Interrupt& interrupt) {
   interrupt.start(reactor);
   Result<> started = co_await runtime.start();
   if (started) started = co_await runtime.language_ready(0, interrupt.token());
@@ -60,7 +60,7 @@ Task<Result<engine::RunReport>> run_once(reactor::Reactor& reactor, Runtime& run
 }
 
 Result<int> run_here(const RunOptions& options) {
-  Config config = TRY(load_config(options.config_path));
+  config::Config config = TRY(config::load_config(options.config_path));
   log::configure(log::Level::error, config.log.format);
   auto request = TRY(read_request(options));
   const size_t wanted = TRY(engine::find_language(config.languages, request));
@@ -70,13 +70,13 @@ Result<int> run_here(const RunOptions& options) {
   config.images.store = config.store_folder();
   std::optional<TemporaryFolder> state = TRY(TemporaryFolder::create());
   config.state_dir = state->path();
-  Interrupt interrupt = TRY(Interrupt::create());
-  auto laid = lay_foundation(config, interrupt.fd());
+  reactor::Interrupt interrupt = TRY(reactor::Interrupt::create());
+  auto laid = server::lay_foundation(config, interrupt.fd());
   if (!laid && laid.error().code == Code::cancelled) return kExitInterrupted;
-  Foundation foundation = TRY(std::move(laid));
+  server::Foundation foundation = TRY(std::move(laid));
   state.reset();  // its lock is held by a descriptor; whatever ends us now leaves no folder
   auto reactor = TRY(reactor::Reactor::create());
-  Runtime runtime(*reactor, config, std::move(foundation));
+  server::Runtime runtime(*reactor, config, std::move(foundation));
   auto reported = reactor->run(run_once(*reactor, runtime, std::move(request), interrupt));
   if (!reported && interrupt.signal()) return run_interrupted(interrupt, "the program was ended");
   engine::RunReport report = TRY(std::move(reported));

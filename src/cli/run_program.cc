@@ -70,7 +70,7 @@ Result<int> print_outcome(const RunOutcome& outcome) {
   return static_cast<int>(outcome.status & 0xff);
 }
 
-int run_interrupted(const Interrupt& interrupt, const char* what_happens) {
+int run_interrupted(const reactor::Interrupt& interrupt, const char* what_happens) {
   print_error("run", std::string("interrupted; ") + what_happens);
   return interrupt.exit_code();
 }

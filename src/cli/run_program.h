@@ -5,8 +5,8 @@
 
 #include "base/error.h"
 #include "cli/commands.h"
-#include "cli/interrupt.h"
 #include "engine/run_request.h"
+#include "reactor/interrupt.h"
 
 /// What `lambdo run` does wherever the program runs, on a server or here.
 namespace lambdo::cli {
@@ -24,7 +24,7 @@ struct RunOutcome {
 Result<int> print_outcome(const RunOutcome& outcome);
 
 /// Says that a signal came and what becomes of the program; gives the exit code.
-int run_interrupted(const Interrupt& interrupt, const char* what_happens);
+int run_interrupted(const reactor::Interrupt& interrupt, const char* what_happens);
 
 /// Prints the error, if there is one.
 int run_exit_code(const Result<int>& exit_code);

@@ -6,8 +6,8 @@
 #include <utility>
 
 #include "base/text.h"
-#include "cli/diagnostics.h"
 #include "cli/terminal_text.h"
+#include "config/diagnostics.h"
 
 namespace lambdo::cli {
 
@@ -38,7 +38,7 @@ std::vector<std::string> command_names(const CLI::App& app) {
 
 std::string suggestion(std::string_view text, const std::vector<std::string>& known) {
   const std::vector<std::string_view> candidates(known.begin(), known.end());
-  const std::string_view near = nearest(text, candidates);
+  const std::string_view near = config::nearest(text, candidates);
   return near.empty() ? "" : "; did you mean " + std::string(near) + "?";
 }
 

@@ -5,7 +5,7 @@
 #include <string>
 
 #include "base/error.h"
-#include "image/store.h"
+#include "image/store/store.h"
 #include "image/turns.h"
 #include "reactor/blocking_pool.h"
 #include "reactor/cancel.h"

@@ -3,7 +3,7 @@
 #include "base/error.h"
 #include "image/image_config.h"
 #include "image/image_limits.h"
-#include "image/store.h"
+#include "image/store/store.h"
 #include "registry/manifest.h"
 
 namespace lambdo::image {

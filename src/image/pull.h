@@ -7,10 +7,10 @@
 
 #include "base/error.h"
 #include "image/image_limits.h"
-#include "image/initramfs.h"
 #include "image/local_image.h"
 #include "image/progress.h"
-#include "image/store.h"
+#include "image/store/store.h"
+#include "image/writers/initramfs.h"
 #include "reactor/blocking_pool.h"
 #include "reactor/cancel.h"
 #include "reactor/reactor.h"

@@ -7,8 +7,8 @@
 #include "base/check.h"
 #include "base/log.h"
 #include "base/syscalls.h"
+#include "image/layers/stored_layer.h"
 #include "image/stop_flag.h"
-#include "image/stored_layer.h"
 
 namespace lambdo::image {
 

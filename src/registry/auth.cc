@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "base/log.h"
-#include "http/time_limit.h"
+#include "http/client/time_limit.h"
 #include "registry/challenge.h"
 #include "registry/redact.h"
 #include "registry/registry_error.h"

@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "base/error.h"
-#include "http/client.h"
+#include "http/client/client.h"
 #include "reactor/blocking_pool.h"
 #include "reactor/reactor.h"
 #include "registry/endpoint.h"

@@ -7,7 +7,7 @@
 #include <string>
 
 #include "base/error.h"
-#include "http/client.h"
+#include "http/client/client.h"
 #include "reactor/blocking_pool.h"
 #include "reactor/cancel.h"
 #include "reactor/reactor.h"

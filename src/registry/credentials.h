@@ -1,5 +1,7 @@
 #pragma once
 
+#include <functional>
+#include <map>
 #include <string>
 #include <string_view>
 
@@ -18,6 +20,9 @@ struct Credential {
   [[nodiscard]] bool anonymous() const { return user.empty() && password.empty() && identity_token.empty(); }
   bool operator==(const Credential&) const = default;
 };
+
+/// By host, as references have it.
+using CredentialsByHost = std::map<std::string, Credential, std::less<>>;
 
 /// $DOCKER_CONFIG, else ~/.docker; empty where there is neither.
 std::string default_docker_config_folder();

@@ -1,7 +1,7 @@
 #include <algorithm>
 #include <utility>
 
-#include "http/time_limit.h"
+#include "http/client/time_limit.h"
 #include "registry/job.h"
 
 namespace lambdo::registry {

@@ -4,7 +4,7 @@
 #include <utility>
 #include <vector>
 
-#include "http/time_limit.h"
+#include "http/client/time_limit.h"
 #include "registry/redact.h"
 #include "registry/registry_error.h"
 

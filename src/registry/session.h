@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "base/error.h"
-#include "http/client.h"
+#include "http/client/client.h"
 #include "registry/auth.h"
 #include "registry/endpoint.h"
 #include "registry/retry.h"

@@ -31,7 +31,7 @@ struct Settings {
   std::string docker_config_folder = default_docker_config_folder();
   /// Credentials by the host as references have it, before any other place. A process that may not start
   /// programs asks credential helpers beforehand (`find_credential`) and puts the answers here.
-  std::map<std::string, Credential, std::less<>> credentials;
+  CredentialsByHost credentials;
 
   unsigned max_attempts = 5;     ///< of each request, and for each stretch of a blob without progress
   int64_t first_delay_ms = 500;  ///< between attempts; doubles each time, with jitter

@@ -5,7 +5,7 @@
 #include <string_view>
 
 #include "base/error.h"
-#include "http/client.h"
+#include "http/client/client.h"
 #include "registry/credentials.h"
 
 /// The token protocol that registries share (distribution: docs/spec/auth/token.md and oauth.md).

@@ -12,10 +12,10 @@
 
 #include "base/check.h"
 #include "base/syscalls.h"
-#include "image/layer.h"
-#include "image/spool.h"
-#include "image/temporary.h"
-#include "image/tree.h"
+#include "image/layers/layer.h"
+#include "image/layers/spool.h"
+#include "image/layers/tree.h"
+#include "image/store/temporary.h"
 #include "registry/manifest.h"
 
 /// What the targets for images have in common.

@@ -10,7 +10,7 @@
 #include <map>
 
 #include "../unit/image/tar_builder.h"
-#include "image/initramfs.h"
+#include "image/writers/initramfs.h"
 #include "image_checks.h"
 
 namespace lambdo::image::testing {

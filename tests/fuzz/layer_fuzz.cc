@@ -8,7 +8,7 @@
 #include <cstdint>
 #include <cstdio>
 
-#include "image/rootfs.h"
+#include "image/writers/rootfs.h"
 #include "image_checks.h"
 
 namespace lambdo::image::testing {

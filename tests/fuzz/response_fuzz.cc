@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "base/check.h"
-#include "http/response_parser.h"
+#include "http/client/response_parser.h"
 
 namespace {
 

@@ -7,8 +7,8 @@
 #include "base/syscalls.h"
 #include "cli/image_command.h"
 #include "cli/image_setup.h"
-#include "cli/initramfs_writer.h"
 #include "cli/remedy.h"
+#include "image/initramfs_writer.h"
 #include "image/local_image.h"
 #include "store_fixture.h"
 #include "tar_builder.h"
@@ -38,11 +38,11 @@ size_t leftovers_after(Leftovers leftovers, int held_ms) {
   for (size_t i = 0; i < kDead; ++i) {
     REQUIRE(sys::mkdir(folder.path() + "/tmp/dead" + std::to_string(i), 0700));
   }
-  Config config;
+  config::Config config;
   config.images.store = folder.path();
   std::optional<FileLock> lock;
   std::jthread release;
-  const ImageWork work = [&](ImageServices& /*services*/, reactor::CancelToken /*token*/) {
+  const ImageWork work = [&](image::ImageServices& /*services*/, reactor::CancelToken /*token*/) {
     release = std::jthread([&lock, held_ms] {
       std::this_thread::sleep_for(std::chrono::milliseconds(held_ms));
       lock.reset();
@@ -62,8 +62,9 @@ std::string layer_of(size_t count, const std::string& name) {
   return image::fixture::tar(entries);
 }
 
-Task<Result<>> write_and_close(ImageServices& services, const image::LocalImage& image, std::string path) {
-  const auto written = co_await write_image_initramfs(services, image, {}, std::move(path), {});
+Task<Result<>> write_and_close(image::ImageServices& services, const image::LocalImage& image,
+                               std::string path) {
+  const auto written = co_await image::write_image_initramfs(services, image, {}, std::move(path), {});
   co_await services.close();
   co_return written;
 }
@@ -71,9 +72,9 @@ Task<Result<>> write_and_close(ImageServices& services, const image::LocalImage&
 Result<> write_with(const StoreFolder& folder, const std::vector<std::string>& layers,
                     uint64_t max_unpacked_bytes, const std::string& path) {
   auto reactor = TRY(reactor::Reactor::create());
-  Config config;
+  config::Config config;
   config.registries.caps.max_unpacked_bytes = max_unpacked_bytes;
-  auto services = TRY(ImageServices::create(*reactor, {folder.path(), config.registries, {}}));
+  auto services = TRY(image::ImageServices::create(*reactor, {folder.path(), config.registries, {}}));
   const image::Digest manifest = image::put_image(services->store(), layers);
   const auto image = TRY(image::load_image(services->store(), manifest));
   return reactor->run(write_and_close(*services, image, path));

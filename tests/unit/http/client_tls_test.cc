@@ -5,7 +5,7 @@
 
 #include "base/syscalls.h"
 #include "client_harness.h"
-#include "http/certificate.h"
+#include "http/client/certificate.h"
 #include "peer_server.h"
 #include "reactor/timer.h"
 #include "test_tls.h"

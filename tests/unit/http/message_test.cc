@@ -1,6 +1,6 @@
 #include "http/message.h"
 
-#include "http/response_head.h"
+#include "http/server/response_head.h"
 
 #include "test.h"
 

@@ -1,4 +1,4 @@
-#include "http/parser.h"
+#include "http/server/parser.h"
 
 #include <vector>
 

@@ -1,4 +1,4 @@
-#include "http/proxy.h"
+#include "http/client/proxy.h"
 
 #include <map>
 #include <string>

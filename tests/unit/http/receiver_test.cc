@@ -1,4 +1,4 @@
-#include "http/receiver.h"
+#include "http/server/receiver.h"
 
 #include <sys/socket.h>
 

@@ -1,4 +1,4 @@
-#include "http/resolver.h"
+#include "http/client/resolver.h"
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
@@ -16,7 +16,7 @@
 
 #include "base/fd.h"
 #include "client_harness.h"
-#include "http/connect_any.h"
+#include "http/client/connect_any.h"
 #include "peer_server.h"
 
 #include "test.h"

@@ -5,7 +5,7 @@
 #include <memory>
 #include <thread>
 
-#include "http/server.h"
+#include "http/server/server.h"
 #include "reactor/reactor.h"
 
 namespace lambdo::http {

@@ -1,4 +1,4 @@
-#include "image/decompressor.h"
+#include "image/layers/decompressor.h"
 
 #include <fcntl.h>
 #include <unistd.h>

@@ -1,10 +1,10 @@
-#include "image/docker_archive.h"
+#include "image/layouts/docker_archive.h"
 
 #include <string>
 #include <vector>
 
 #include "base/syscalls.h"
-#include "image/oci_layout.h"
+#include "image/layouts/oci_layout.h"
 #include "store_fixture.h"
 #include "test.h"
 

@@ -1,4 +1,4 @@
-#include "image/entry_path.h"
+#include "image/layers/entry_path.h"
 
 #include "test.h"
 

@@ -15,9 +15,9 @@
 #include <vector>
 
 #include "base/syscalls.h"
-#include "image/docker_archive.h"
+#include "image/layouts/docker_archive.h"
+#include "image/layouts/oci_layout.h"
 #include "image/local_image.h"
-#include "image/oci_layout.h"
 #include "store_fixture.h"
 #include "test.h"
 

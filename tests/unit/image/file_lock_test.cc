@@ -1,4 +1,4 @@
-#include "image/file_lock.h"
+#include "image/store/file_lock.h"
 
 #include <fcntl.h>
 
@@ -6,7 +6,7 @@
 
 #include "base/files.h"
 #include "base/syscalls.h"
-#include "image/temporary.h"
+#include "image/store/temporary.h"
 #include "test.h"
 
 using namespace lambdo;

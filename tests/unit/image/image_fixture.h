@@ -8,11 +8,11 @@
 #include <vector>
 
 #include "base/error.h"
-#include "image/layer.h"
-#include "image/rootfs.h"
-#include "image/spool.h"
-#include "image/temporary.h"
-#include "image/tree.h"
+#include "image/layers/layer.h"
+#include "image/layers/spool.h"
+#include "image/layers/tree.h"
+#include "image/store/temporary.h"
+#include "image/writers/rootfs.h"
 #include "registry/manifest.h"
 #include "tar_builder.h"
 

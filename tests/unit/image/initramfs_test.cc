@@ -1,4 +1,4 @@
-#include "image/initramfs.h"
+#include "image/writers/initramfs.h"
 
 #include <fcntl.h>
 #include <lz4.h>
@@ -10,7 +10,7 @@
 #include <set>
 
 #include "base/syscalls.h"
-#include "image/decompressor.h"
+#include "image/layers/decompressor.h"
 #include "image_fixture.h"
 #include "test.h"
 

@@ -1,4 +1,4 @@
-#include "image/layer.h"
+#include "image/layers/layer.h"
 
 #include <fcntl.h>
 #include <sys/stat.h>

@@ -1,4 +1,4 @@
-#include "image/metadata_budget.h"
+#include "image/layers/metadata_budget.h"
 
 #include <malloc.h>
 #include <sys/wait.h>

@@ -1,4 +1,4 @@
-#include "image/oci_layout.h"
+#include "image/layouts/oci_layout.h"
 
 #include <sys/stat.h>
 #include <unistd.h>
@@ -9,7 +9,7 @@
 
 #include "base/syscalls.h"
 #include "image/image_manifest.h"
-#include "image/transfer.h"
+#include "image/layouts/transfer.h"
 #include "store_fixture.h"
 #include "test.h"
 

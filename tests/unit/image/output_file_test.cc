@@ -1,4 +1,4 @@
-#include "image/output_file.h"
+#include "image/writers/output_file.h"
 
 #include <fcntl.h>
 #include <sys/file.h>

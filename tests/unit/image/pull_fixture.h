@@ -6,9 +6,9 @@
 #include <string>
 #include <vector>
 
-#include "http/client.h"
+#include "http/client/client.h"
 #include "image/pull.h"
-#include "image/store.h"
+#include "image/store/store.h"
 #include "reactor/blocking_pool.h"
 #include "reactor/reactor.h"
 #include "registry/client.h"

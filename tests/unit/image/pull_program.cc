@@ -1,9 +1,9 @@
 #include <cstdio>
 #include <string>
 
-#include "http/client.h"
+#include "http/client/client.h"
 #include "image/pull.h"
-#include "image/store.h"
+#include "image/store/store.h"
 #include "reactor/blocking_pool.h"
 #include "reactor/reactor.h"
 #include "registry/client.h"

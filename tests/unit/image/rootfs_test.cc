@@ -1,4 +1,4 @@
-#include "image/rootfs.h"
+#include "image/writers/rootfs.h"
 
 #include <fcntl.h>
 #include <linux/capability.h>
@@ -9,7 +9,7 @@
 #include <unistd.h>
 
 #include "base/syscalls.h"
-#include "image/initramfs.h"
+#include "image/writers/initramfs.h"
 #include "image_fixture.h"
 #include "test.h"
 

@@ -1,4 +1,4 @@
-#include "image/sip_hash.h"
+#include "image/layers/sip_hash.h"
 
 #include <array>
 #include <iterator>
@@ -7,7 +7,7 @@
 #include <utility>
 #include <vector>
 
-#include "image/tree.h"
+#include "image/layers/tree.h"
 #include "image_fixture.h"
 #include "test.h"
 

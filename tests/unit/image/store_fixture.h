@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "image/store.h"
+#include "image/store/store.h"
 
 namespace lambdo::image {
 

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "base/syscalls.h"
-#include "image/store.h"
+#include "image/store/store.h"
 #include "store_fixture.h"
 #include "test.h"
 

@@ -6,7 +6,7 @@
 #include <string>
 
 #include "base/syscalls.h"
-#include "image/store.h"
+#include "image/store/store.h"
 #include "store_fixture.h"
 #include "test.h"
 

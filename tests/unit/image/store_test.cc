@@ -1,4 +1,4 @@
-#include "image/store.h"
+#include "image/store/store.h"
 
 #include <fcntl.h>
 #include <sys/stat.h>

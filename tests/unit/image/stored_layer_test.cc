@@ -1,4 +1,4 @@
-#include "image/stored_layer.h"
+#include "image/layers/stored_layer.h"
 
 #include "base/syscalls.h"
 #include "image_fixture.h"

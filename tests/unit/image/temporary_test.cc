@@ -1,4 +1,4 @@
-#include "image/temporary.h"
+#include "image/store/temporary.h"
 
 #include <fcntl.h>
 #include <sys/mount.h>

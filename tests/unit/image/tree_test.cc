@@ -1,4 +1,4 @@
-#include "image/tree.h"
+#include "image/layers/tree.h"
 
 #include "image_fixture.h"
 #include "test.h"

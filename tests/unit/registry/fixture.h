@@ -7,7 +7,7 @@
 #include <string_view>
 #include <vector>
 
-#include "http/client.h"
+#include "http/client/client.h"
 #include "reactor/blocking_pool.h"
 #include "reactor/reactor.h"
 #include "registry/client.h"

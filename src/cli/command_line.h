@@ -4,9 +4,15 @@
 #include <variant>
 #include <vector>
 
-#include "cli/commands.h"
-#include "cli/image_command.h"
+#include "cli/config_check.h"
+#include "cli/doctor.h"
+#include "cli/exit_codes.h"
+#include "cli/image/image.h"
+#include "cli/initramfs.h"
+#include "cli/run.h"
+#include "cli/serve.h"
 
+/// The command line of both programs: all verbs put together.
 namespace lambdo::cli {
 
 /// Nothing to run: help, the version, or a usage error is printed.
@@ -24,5 +30,9 @@ using Command = std::variant<PrintAndExit, ServeOptions, RunOptions, DoctorOptio
 
 /// `arguments` without the program's name; `version` is what --version prints.
 Command parse_command_line(const std::vector<std::string>& arguments, const std::string& version);
+
+/// All verbs with their options and examples as a page of Markdown, made from
+/// what the parser knows: docs/cli.md.
+std::string command_reference();
 
 }  // namespace lambdo::cli

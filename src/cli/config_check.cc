@@ -1,9 +1,32 @@
-#include <cstdio>
+#include "cli/config_check.h"
 
-#include "cli/commands.h"
+#include <cstdio>
+#include <utility>
+#include <vector>
+
+#include "cli/exit_codes.h"
+#include "cli/usage.h"
 #include "config/config.h"
 
 namespace lambdo::cli {
+
+static constexpr const char* kConfigExamples = R"(Examples:
+  lambdo config check lambdo.yaml
+  lambdo config check --agent agent.yaml
+  lambdo config check --language ruby.yaml)";
+
+CLI::App* add_config_check(CLI::App& app, ConfigCheckOptions& options) {
+  CLI::App* config = app.add_subcommand("config", "Work with configuration files");
+  config->require_subcommand(1);
+  config->footer(kConfigExamples);
+  CLI::App* check =
+      config->add_subcommand("check", "Print every problem of a configuration file, with its line");
+  check->add_option("FILE", options.path, "The file")->required();
+  CLI::Option* agent = check->add_flag("--agent", options.agent, "It is an agent's (kind: AgentConfig)");
+  check->add_flag("--language", options.language, "It is one language's (kind: Language)")->excludes(agent);
+  check->footer(kConfigExamples);
+  return check;
+}
 
 /// Gives the number of errors.
 static int print_problems(const std::vector<config::Diagnostic>& diagnostics) {

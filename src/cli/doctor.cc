@@ -5,7 +5,8 @@
 #include <utility>
 
 #include "cli/command_error.h"
-#include "cli/commands.h"
+#include "cli/doctor.h"
+#include "cli/exit_codes.h"
 #include "config/config.h"
 
 namespace lambdo::cli {

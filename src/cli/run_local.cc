@@ -11,7 +11,8 @@
 #include "base/check.h"
 #include "base/log.h"
 #include "base/syscalls.h"
-#include "cli/commands.h"
+#include "cli/exit_codes.h"
+#include "cli/run.h"
 #include "cli/run_program.h"
 #include "config/config.h"
 #include "reactor/interrupt.h"
@@ -64,19 +65,21 @@ Result<int> run_here(const RunOptions& options) {
   log::configure(log::Level::error, config.log.format);
   auto request = TRY(read_request(options));
   const size_t wanted = TRY(engine::find_language(config.languages, request));
-  // One guest for one run, of the one language, beside a server that may use the configured state directory.
+  // One guest for one run, of the one language, beside a server that may use
+  // the configured state directory.
   config.languages = {config.languages[wanted]};
   config.languages.front().warm = 0;
   config.images.store = config.store_folder();
   std::optional<TemporaryFolder> state = TRY(TemporaryFolder::create());
   config.state_dir = state->path();
   reactor::Interrupt interrupt = TRY(reactor::Interrupt::create());
-  auto laid = server::lay_foundation(config, interrupt.fd());
-  if (!laid && laid.error().code == Code::cancelled) return kExitInterrupted;
-  server::Foundation foundation = TRY(std::move(laid));
-  state.reset();  // its lock is held by a descriptor; whatever ends us now leaves no folder
+  auto started = server::start_helpers(config, interrupt.fd());
+  if (!started && started.error().code == Code::cancelled) return kExitInterrupted;
+  server::StartedHelpers helpers = TRY(std::move(started));
+  state.reset();  // its lock is held by a descriptor; whatever ends us now
+                  // leaves no folder
   auto reactor = TRY(reactor::Reactor::create());
-  server::Runtime runtime(*reactor, config, std::move(foundation));
+  server::Runtime runtime(*reactor, config, std::move(helpers));
   auto reported = reactor->run(run_once(*reactor, runtime, std::move(request), interrupt));
   if (!reported && interrupt.signal()) return run_interrupted(interrupt, "the program was ended");
   engine::RunReport report = TRY(std::move(reported));

@@ -4,7 +4,7 @@
 #include <string>
 
 #include "base/error.h"
-#include "cli/commands.h"
+#include "cli/run.h"
 #include "engine/run_request.h"
 #include "reactor/interrupt.h"
 
@@ -23,7 +23,8 @@ struct RunOutcome {
 /// Writes what the program wrote; gives the exit code, which is the program's.
 Result<int> print_outcome(const RunOutcome& outcome);
 
-/// Says that a signal came and what becomes of the program; gives the exit code.
+/// Says that a signal came and what becomes of the program; gives the exit
+/// code.
 int run_interrupted(const reactor::Interrupt& interrupt, const char* what_happens);
 
 /// Prints the error, if there is one.

@@ -8,7 +8,8 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "cli/command_error.h"
-#include "cli/commands.h"
+#include "cli/exit_codes.h"
+#include "cli/serve.h"
 #include "config/config.h"
 
 namespace lambdo::cli {
@@ -49,7 +50,8 @@ int serve(const ServeOptions& options) {
   if (!config) {
     print_error("serve", config.error().message,
                 config.error().code == Code::invalid_argument
-                    ? "lambdo config check FILE tells all problems of a configuration, warnings too"
+                    ? "lambdo config check FILE tells all problems of a "
+                      "configuration, warnings too"
                     : "");
     return kExitFailure;
   }

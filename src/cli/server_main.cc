@@ -1,12 +1,11 @@
-// lambdo-server: the commands that start guests or look at what they need. People type lambdo, which becomes
-// this one.
+// lambdo-server: the commands that start guests or look at what they need.
+// People type lambdo, which becomes this one.
 #include <string>
 #include <variant>
 #include <vector>
 
 #include "cli/command_error.h"
 #include "cli/command_line.h"
-#include "cli/commands.h"
 
 namespace {
 

@@ -17,9 +17,9 @@ static constexpr int64_t kFirstRetryMs = 1000;
 static constexpr int64_t kLongestRetryMs = 300'000;
 
 /// Tells the runner how far a language's image is.
-class LanguageImages::Telling final : public image::Progress {
+class LanguageImages::ProgressReport final : public image::Progress {
  public:
-  Telling(engine::Runner& runner, size_t language) : runner_(runner), language_(language) {}
+  ProgressReport(engine::Runner& runner, size_t language) : runner_(runner), language_(language) {}
 
   void found(const image::Digest& /*manifest*/, std::span<const image::Descriptor> layers) override {
     done_.assign(layers.size(), 0);
@@ -101,8 +101,8 @@ Task<> LanguageImages::bring(size_t index) {
   const engine::Language& language = config_.languages[index];
   const int64_t start_ns = reactor_.now_ns();
   for (int64_t delay_ms = kFirstRetryMs;; delay_ms = std::min(delay_ms * 2, kLongestRetryMs)) {
-    Telling telling(runner_, index);
-    const Result<> done = co_await attempt(index, telling);
+    ProgressReport progress(runner_, index);
+    const Result<> done = co_await attempt(index, progress);
     attempts_[index].first = attempts_[index].first.value_or(done);
     attempted_.notify_all();
     if (done) {
@@ -125,40 +125,41 @@ Task<> LanguageImages::bring(size_t index) {
   }
 }
 
-Task<Result<>> LanguageImages::attempt(size_t index, Telling& telling) {
+Task<Result<>> LanguageImages::attempt(size_t index, ProgressReport& progress) {
   const engine::Language& language = config_.languages[index];
   auto source = CO_TRY(image::ImageSource::parse(language.image));
   const bool unpack = engine_.name() == "namespace";
-  telling.begin_bringing(source.kind);
+  progress.begin_bringing(source.kind);
   image::PulledImage pulled =
       CO_TRY(co_await services_.bring(std::move(source), {}, config_.registries.platform,
-                                      policy_of(config_.images.pull), unpack, &telling, scope_.token()));
-  const engine::Language resolved = CO_TRY(co_await made_of(index, pulled, telling));
+                                      policy_of(config_.images.pull), unpack, &progress, scope_.token()));
+  const engine::Language resolved = CO_TRY(co_await made_of(index, pulled, progress));
   CO_TRY(co_await engine_.prepare(index, resolved));
   attempts_[index].image = std::move(pulled.image);
   co_return Result<>{};
 }
 
 Task<Result<engine::Language>> LanguageImages::made_of(size_t index, const image::PulledImage& pulled,
-                                                       Telling& telling) {
+                                                       ProgressReport& progress) {
   engine::Language resolved = config_.languages[index];
   if (pulled.rootfs) {
     resolved.rootfs = *pulled.rootfs;
   } else {
     const image::InitramfsRequest request = image::store_initramfs();
-    telling.begin(LanguageState::Phase::unpacking);
+    progress.begin(LanguageState::Phase::unpacking);
     resolved.initramfs =
-        CO_TRY(co_await services_.puller().initramfs(pulled.image, request, &telling, scope_.token()));
+        CO_TRY(co_await services_.puller().initramfs(pulled.image, request, &progress, scope_.token()));
   }
   resolved.environment = step_environment(pulled.image.config, resolved);
-  resolved.user = CO_TRY(co_await user_of(pulled.image, telling));
+  resolved.user = CO_TRY(co_await user_of(pulled.image, progress));
   co_return resolved;
 }
 
-Task<Result<engine::StepUser>> LanguageImages::user_of(const image::LocalImage& image, Telling& telling) {
+Task<Result<engine::StepUser>> LanguageImages::user_of(const image::LocalImage& image,
+                                                       ProgressReport& progress) {
   const std::string& user = image.config.user;
   if (!needs_user_files(user)) co_return resolve_user(user, {}, {});
-  const std::string rootfs = CO_TRY(co_await services_.puller().rootfs(image, &telling, scope_.token()));
+  const std::string rootfs = CO_TRY(co_await services_.puller().rootfs(image, &progress, scope_.token()));
   const auto look_up = [&]() -> Result<engine::StepUser> {
     const std::string passwd = TRY(read_in_rootfs(rootfs, "etc/passwd"));
     return resolve_user(user, passwd, TRY(read_in_rootfs(rootfs, "etc/group")));

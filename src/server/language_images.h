@@ -33,17 +33,17 @@ class LanguageImages {
   reactor::Task<> stop();
 
  private:
-  class Telling;
+  class ProgressReport;
   struct Attempt {
     std::optional<Result<>> first;
     std::optional<image::LocalImage> image;  ///< with its lease
   };
 
   reactor::Task<> bring(size_t index);
-  reactor::Task<Result<>> attempt(size_t index, Telling& telling);
+  reactor::Task<Result<>> attempt(size_t index, ProgressReport& progress);
   reactor::Task<Result<engine::Language>> made_of(size_t index, const image::PulledImage& pulled,
-                                                  Telling& telling);
-  reactor::Task<Result<engine::StepUser>> user_of(const image::LocalImage& image, Telling& telling);
+                                                  ProgressReport& progress);
+  reactor::Task<Result<engine::StepUser>> user_of(const image::LocalImage& image, ProgressReport& progress);
 
   reactor::Reactor& reactor_;
   const config::Config& config_;

@@ -8,92 +8,11 @@
 #include <utility>
 
 #include "base/syscalls.h"
-#include "config/agent_program.h"
 #include "engine/kvm_engine.h"
 #include "engine/namespace_engine.h"
-#include "kvm/probe.h"
 #include "server/network_setup.h"
-#include "server/registry_credentials.h"
 
 namespace lambdo::server {
-
-/// Why the kvm engine cannot run here, or what it needs.
-static Result<engine::KvmMaterial> prepare_kvm(const config::Config& config, const std::string& agent_path) {
-  const auto probe = TRY(kvm::probe_kvm());
-  if (!probe.usable()) return fail(Code::unavailable, probe.reason + "; " + probe.remedy);
-  const engine::KvmFiles files{.agent_path = agent_path,
-                               .kernel_path = config.vmm.kernel,
-                               .modules_path = config.vmm.modules,
-                               .kernel_arguments = config.vmm.kernel_arguments,
-                               .networks = config.gives_network()};
-  return engine::load_kvm_material(files, config.languages);
-}
-
-static Result<namespaces::LauncherProcess> start_launcher(const config::Config& config) {
-  namespaces::LauncherOptions options;
-  options.state_dir = config.state_dir;
-  // Runs, guests that wait, and as many that are on their way out.
-  size_t guests = config.runner.max_running;
-  for (const engine::Language& language : config.languages) guests += language.warm;
-  options.max_sandboxes = std::max(options.max_sandboxes, static_cast<uint32_t>(2 * guests));
-  return namespaces::Launcher::start_process(options);
-}
-
-/// Agents come over their guests' network, which leads to the bridge's address only.
-static Result<> check_agents_address(const config::Config::Api& api) {
-  if (api.grpc_port == 0) {
-    return fail(Code::invalid_argument,
-                "api.gprc_port: 0 is no port that guests could be told; with agent.transport: tcp write one");
-  }
-  const std::string bridge = TRY(net::Ipv4Subnet::parse(api.bridge_address)).address.text();
-  if (api.grpc_host == bridge || api.grpc_host == "0.0.0.0" || api.grpc_host == "::") return {};
-  return fail(Code::invalid_argument, "api.grpc_host: guests do not reach " + api.grpc_host +
-                                          "; with agent.transport: tcp leave it out or write " + bridge);
-}
-
-static Result<> start_network(const config::Config& config, net::PortKind kind, Foundation& foundation) {
-  if (!config.gives_network()) return {};
-  const bool is_tcp = config.agent.transport == config::AgentTransport::tcp;
-  if (is_tcp) TRY(check_agents_address(config.api));
-  const net::HostNetworkSettings settings =
-      TRY(network_settings(config, kind, is_tcp ? std::optional(config.api.grpc_port) : std::nullopt));
-  foundation.network = TRY(net::GuestNetwork::start_process(settings));
-  foundation.resolvers = settings.resolvers;
-  return {};
-}
-
-static Result<Foundation> start_processes(const config::Config& config) {
-  Foundation foundation;
-  foundation.agent_path = TRY(config::find_agent(config.agent.path));
-  if (config.vmm.engine != config::EngineChoice::namespaces) {
-    auto material = prepare_kvm(config, foundation.agent_path);
-    if (material) {
-      TRY(start_network(config, net::PortKind::tap, foundation));
-      foundation.kvm = *std::move(material);
-      return foundation;
-    }
-    if (config.vmm.engine == config::EngineChoice::kvm)
-      return std::unexpected(std::move(material).error().with_context("vmm.engine: kvm"));
-    // Who has KVM and names a kernel wants VMs: a mistake in the files must not quietly take the wall away.
-    if (material.error().code != Code::unavailable)
-      return std::unexpected(std::move(material).error().with_context("vmm.engine: auto"));
-    if (config.agent.transport == config::AgentTransport::tcp) {
-      return fail(Code::unavailable,
-                  "agent.transport: tcp needs the kvm engine: " + material.error().message);
-    }
-    foundation.engine_warning = "vmm.engine: auto took namespace: " + material.error().message;
-  }
-  foundation.launcher = TRY(start_launcher(config));
-  TRY(start_network(config, net::PortKind::veth, foundation));
-  return foundation;
-}
-
-Result<Foundation> lay_foundation(const config::Config& config, int interrupt_fd) {
-  Foundation foundation = TRY(start_processes(config));
-  // Last: processes that were forked before have no secrets in their memory.
-  foundation.credentials = TRY(find_credentials(config, interrupt_fd));
-  return foundation;
-}
 
 static engine::RunnerOptions runner_options(const config::Config& config) {
   engine::RunnerOptions options;
@@ -110,19 +29,19 @@ static engine::RunnerOptions runner_options(const config::Config& config) {
   return options;
 }
 
-Runtime::Runtime(reactor::Reactor& reactor, const config::Config& config, Foundation foundation)
+Runtime::Runtime(reactor::Reactor& reactor, const config::Config& config, StartedHelpers helpers)
     : reactor_(reactor),
       config_(config),
-      foundation_(std::move(foundation)),
+      helpers_(std::move(helpers)),
       agents_(reactor),
       files_(reactor, 1) {}
 
 Runtime::~Runtime() = default;
 
 reactor::Task<Result<>> Runtime::start() {
-  if (foundation_.network) {
+  if (helpers_.network) {
     network_ =
-        std::make_unique<net::GuestNetwork>(reactor_, *std::move(foundation_.network), foundation_.resolvers);
+        std::make_unique<net::GuestNetwork>(reactor_, *std::move(helpers_.network), helpers_.resolvers);
   }
   if (config_.agent.transport == config::AgentTransport::tcp) {
     listener_ = std::make_unique<engine::AgentListener>(
@@ -130,18 +49,18 @@ reactor::Task<Result<>> Runtime::start() {
     if (auto listening = listener_->start(); !listening)
       co_return std::unexpected(std::move(listening).error().with_context("api.grpc_host, api.gprc_port"));
   }
-  if (foundation_.kvm) {
+  if (helpers_.kvm) {
     const engine::KvmEngineOptions options{
         .boot_timeout_ms = static_cast<int64_t>(config_.vmm.boot_timeout_ms),
         .listener = listener_.get(),
         .network_limits = device_limits(config_.network.limits)};
     engine_ =
-        std::make_unique<engine::KvmEngine>(reactor_, agents_, files_, *std::move(foundation_.kvm), options);
+        std::make_unique<engine::KvmEngine>(reactor_, agents_, files_, *std::move(helpers_.kvm), options);
   } else {
-    launcher_ = std::make_unique<namespaces::Launcher>(reactor_, *std::move(foundation_.launcher));
+    launcher_ = std::make_unique<namespaces::Launcher>(reactor_, *std::move(helpers_.launcher));
     engine_ = std::make_unique<engine::NamespaceEngine>(
-        reactor_, *launcher_, foundation_.agent_path,
-        network_ ? std::optional(foundation_.resolvers) : std::nullopt);
+        reactor_, *launcher_, helpers_.agent_path,
+        network_ ? std::optional(helpers_.resolvers) : std::nullopt);
   }
   for (size_t i = 0; i < config_.languages.size(); ++i) {
     if (config_.languages[i].image.empty()) CO_TRY(co_await engine_->prepare(i, config_.languages[i]));
@@ -157,7 +76,7 @@ reactor::Task<Result<>> Runtime::start_images() {
   if (std::ranges::none_of(config_.languages, has_image)) co_return Result<>{};
   auto services = image::ImageServices::create(reactor_, {.store_folder = config_.store_folder(),
                                                           .registries = config_.registries,
-                                                          .credentials = std::move(foundation_.credentials),
+                                                          .credentials = std::move(helpers_.credentials),
                                                           .cpus = reactor::BlockingPool::Cpus::all_but_one});
   if (!services) co_return std::unexpected(std::move(services).error().with_context("images"));
   image_services_ = *std::move(services);
@@ -182,8 +101,8 @@ reactor::Task<> Runtime::stop() {
 
 std::vector<std::string> Runtime::warnings() const {
   std::vector<std::string> warnings = engine_ ? engine_->warnings() : std::vector<std::string>();
-  if (!foundation_.engine_warning.empty()) warnings.insert(warnings.begin(), foundation_.engine_warning);
-  if (network_ && foundation_.resolvers.empty()) {
+  if (!helpers_.engine_warning.empty()) warnings.insert(warnings.begin(), helpers_.engine_warning);
+  if (network_ && helpers_.resolvers.empty()) {
     warnings.emplace_back(
         "guests with a network have no DNS: /etc/resolv.conf names no resolver that they can reach; set "
         "network.resolvers");

@@ -18,34 +18,15 @@
 #include "reactor/blocking_pool.h"
 #include "reactor/reactor.h"
 #include "server/language_images.h"
-#include "server/registry_credentials.h"
+#include "server/started_helpers.h"
 
 namespace lambdo::server {
-
-/// What must exist before any thread does, or takes time to read: the chosen engine's helper process, or its
-/// kernel and archives, and the helper for the network. First part of starting up.
-struct Foundation {
-  std::optional<namespaces::LauncherProcess> launcher;  ///< of the namespace engine
-  std::optional<engine::KvmMaterial> kvm;               ///< of the kvm engine; one of the two is there
-  std::string engine_warning;                           ///< why `auto` did not take kvm; empty otherwise
-  std::optional<helper::Process> network;   ///< the network helper, where guests may have a network
-  std::vector<net::IpAddress> resolvers;    ///< that it was started with
-  registry::CredentialsByHost credentials;  ///< of the servers that the languages' images come from
-  std::string agent_path;
-};
-
-/// Decides on the engine as the configuration wants it and starts its helper process. Fails where the
-/// configuration names an engine that this machine cannot carry, where a file of the kvm engine is not what
-/// it should be, where guests cannot have the network that they are to have, and, with the namespace engine,
-/// where another server uses the state directory. cancelled
-/// where `interrupt_fd` (signal_descriptor(); -1: none) can be read while credential helpers are asked.
-Result<Foundation> lay_foundation(const config::Config& config, int interrupt_fd = -1);
 
 /// Everything between a request and its guest, in working order: engine, agents' connections, runner.
 class Runtime {
  public:
   /// `config` outlives the runtime.
-  Runtime(reactor::Reactor& reactor, const config::Config& config, Foundation foundation);
+  Runtime(reactor::Reactor& reactor, const config::Config& config, StartedHelpers helpers);
   ~Runtime();
 
   /// Prepares the languages and starts filling the pools. Languages with an image are prepared in the
@@ -70,7 +51,7 @@ class Runtime {
 
   reactor::Reactor& reactor_;
   const config::Config& config_;
-  Foundation foundation_;
+  StartedHelpers helpers_;
   engine::AgentRuntime agents_;
   reactor::BlockingPool files_;
   std::unique_ptr<engine::AgentListener> listener_;  ///< for agents that come over TCP

@@ -164,17 +164,17 @@ Result<> serve(const config::Config& config) {
   raise_descriptor_limit();
   const Fd signals = TRY(reactor::signal_descriptor());
   // Before the first thread: the launcher is forked here.
-  auto foundation = lay_foundation(config, signals.get());
-  if (!foundation && foundation.error().code == Code::cancelled) {
+  auto helpers = start_helpers(config, signals.get());
+  if (!helpers && helpers.error().code == Code::cancelled) {
     log::info("stopped while starting");
     return {};
   }
-  if (!foundation) return std::unexpected(std::move(foundation).error());
+  if (!helpers) return std::unexpected(std::move(helpers).error());
   raise_priority();
   TRY(drop_privileges());
   auto reactor = TRY(reactor::Reactor::create());
   TRY(install_server_filter());
-  Runtime runtime(*reactor, config, *std::move(foundation));
+  Runtime runtime(*reactor, config, *std::move(helpers));
   TRY(reactor->run(serve_and_clean_up(*reactor, config, signals.get(), runtime)));
   log::info("stopped");
   return {};

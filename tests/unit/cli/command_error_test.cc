@@ -4,7 +4,7 @@
 #include <string>
 
 #include "base/error.h"
-#include "cli/remedy.h"
+#include "cli/image/remedy.h"
 #include "test.h"
 
 namespace lambdo::cli {

@@ -20,7 +20,7 @@ TEST_CASE("image pull takes references and says where from and to") {
   const ImageOptions options =
       image({"image", "pull", "a:1", "b:2", "--store", "/s", "--platform", "linux/arm64", "--plain-http",
              "h:1", "--plain-http", "i:2", "--ca-file", "ca.pem", "--json", "--no-unpack", "-q"});
-  CHECK(options.verb == ImageVerb::pull);
+  CHECK(options.verb == &kImagePull);
   CHECK(options.images == std::vector<std::string>{"a:1", "b:2"});
   CHECK_EQ(options.settings.store, "/s");
   CHECK_EQ(options.settings.platform, "linux/arm64");
@@ -36,10 +36,10 @@ TEST_CASE("image pull takes references and says where from and to") {
 }
 
 TEST_CASE("the other verbs of image") {
-  CHECK(image({"image", "ls"}).verb == ImageVerb::list);
-  CHECK(image({"image", "prune", "--json"}).verb == ImageVerb::prune);
+  CHECK(image({"image", "ls"}).verb == &kImageLs);
+  CHECK(image({"image", "prune", "--json"}).verb == &kImagePrune);
   const ImageOptions imported = image({"image", "import", "oci:x", "--name", "a/b:1"});
-  CHECK(imported.verb == ImageVerb::import);
+  CHECK(imported.verb == &kImageImport);
   CHECK_EQ(imported.images.front(), "oci:x");
   CHECK_EQ(imported.name, "a/b:1");
   CHECK_EQ(image({"image", "inspect", "a"}).images.front(), "a");

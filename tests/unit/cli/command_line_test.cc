@@ -4,6 +4,8 @@
 #include <string>
 #include <vector>
 
+#include "base/syscalls.h"
+
 #include "test.h"
 
 namespace lambdo::cli {
@@ -132,6 +134,12 @@ TEST_CASE("wrong usage exits with 2 and names what is wrong on standard error") 
     CHECK_MESSAGE(std::ranges::count(text.error, '\n') == 2, text.error);
     CHECK_MESSAGE(text.error.ends_with(" --help says how it is used\n"), text.error);
   }
+}
+
+TEST_CASE("the page about the command line says what the parser knows") {
+  const auto page = sys::read_file(LAMBDO_SOURCE_ROOT "/docs/cli.md");
+  REQUIRE(page);
+  CHECK_MESSAGE(*page == command_reference(), "docs/cli.md is not what the parser knows; run ./dev docs");
 }
 
 }  // namespace lambdo::cli

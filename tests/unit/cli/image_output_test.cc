@@ -1,4 +1,4 @@
-#include "cli/image_output.h"
+#include "cli/image/output.h"
 
 #include <unistd.h>
 

@@ -5,9 +5,10 @@
 #include <vector>
 
 #include "base/syscalls.h"
-#include "cli/image_command.h"
-#include "cli/image_setup.h"
-#include "cli/remedy.h"
+#include "cli/exit_codes.h"
+#include "cli/image/image.h"
+#include "cli/image/remedy.h"
+#include "cli/image/session.h"
 #include "image/initramfs_writer.h"
 #include "image/local_image.h"
 #include "store_fixture.h"
@@ -115,13 +116,13 @@ TEST_CASE("names that are given twice to be removed are removed once, and all or
     const std::string reference = std::string("docker.io/library/") + name + ":1";
     REQUIRE(store->set_name({.reference = reference, .manifest = manifest, .platform = {}, .source = name}));
   }
-  ImageOptions options{.verb = ImageVerb::remove};
+  ImageOptions options{.verb = &kImageRm};
   options.settings.store = folder.path();
   options.images = {"one:1", "two:1", "missing:1"};
-  CHECK(image_command(options) == kExitFailure);
+  CHECK(run_image(options) == kExitFailure);
   CHECK(store->names()->size() == 3);
   options.images = {"one:1", "docker.io/library/one:1", "one:1", "two:1"};
-  CHECK(image_command(options) == kExitOk);
+  CHECK(run_image(options) == kExitOk);
   REQUIRE(store->names()->size() == 1);
   CHECK(store->names()->front().reference == "docker.io/library/three:1");
 }

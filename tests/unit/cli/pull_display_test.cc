@@ -1,8 +1,8 @@
-#include "cli/pull_display.h"
+#include "cli/image/pull_display.h"
 
 #include <algorithm>
 
-#include "cli/remedy.h"
+#include "cli/image/remedy.h"
 
 #include "test.h"
 

@@ -1,4 +1,4 @@
-#include "cli/image_output.h"
+#include "cli/image/output.h"
 
 #include <algorithm>
 #include <array>
@@ -6,7 +6,7 @@
 #include <utility>
 #include <vector>
 
-#include "cli/pull_display.h"
+#include "cli/image/pull_display.h"
 #include "cli/terminal_text.h"
 #include "image/layouts/transfer.h"
 

@@ -1,16 +1,14 @@
-#include "cli/image_bring.h"
-
 #include <algorithm>
-#include <cstdio>
+#include <string>
 #include <utility>
 #include <vector>
 
 #include "base/json.h"
-#include "cli/pull_display.h"
+#include "cli/image/bring.h"
+#include "cli/image/image.h"
 #include "cli/terminal_text.h"
 #include "image/image_source.h"
 #include "image/initramfs_writer.h"
-#include "image/stored_name.h"
 #include "kvm/probe.h"
 
 namespace lambdo::cli {
@@ -20,39 +18,17 @@ namespace {
 using image::PulledImage;
 using reactor::Task;
 
-/// Progress is for people: whoever asks for JSON wants none.
-PullDisplay::Style style_of(const ImageSettings& settings) {
-  return settings.json || settings.quiet ? PullDisplay::Style::none : PullDisplay::style_for_standard_error();
-}
+constexpr const char* kFooter =
+    R"(What the store has is not fetched again. Ctrl-C leaves nothing half-made.
 
-void write_pulled(JsonWriter& json, const std::string& name, const PulledImage& pulled) {
-  json.begin_object().field("name", name).field("digest", pulled.image.digest.text());
-  json.field("platform", pulled.image.config.platform.text()).field("fetched", pulled.fetched_anything);
-  json.key("rootfs");
-  if (pulled.rootfs) {
-    json.value(*pulled.rootfs);
-  } else {
-    json.null();
-  }
-}
+Examples:
+  lambdo image pull python:3.12-slim node:22-slim
+  lambdo image pull --platform linux/arm64 --no-unpack debian:12
+  lambdo image pull --plain-http localhost:5000 localhost:5000/team/tool:1
+  lambdo image pull --all --config lambdo.yaml         all that the languages name)";
 
-Task<Result<PulledImage>> bring_one(const ImageCommandWork& work, image::ImageSource source, std::string name,
-                                    bool unpack) {
-  PullDisplay display(source.text(), style_of(work.options.settings));
-  auto pulled =
-      co_await work.services.bring(std::move(source), std::move(name), work.config.registries.platform,
-                                   image::PullRequest::Policy::always, unpack, &display, work.token);
-  display.finish();
-  co_return pulled;
-}
-
-/// Whoever looks for the image later must look into the same store.
-void tell_store(const ImageCommandWork& work) {
-  if (work.options.settings.json || work.options.settings.quiet) return;
-  std::fprintf(stderr, "in the store %s\n", terminal_text(work.services.store().folder()).c_str());
-}
-
-/// What a server with this configuration would take: lay_foundation() decides the same.
+/// What a server with this configuration would take: server::start_helpers()
+/// decides the same.
 bool runs_on_kvm(const config::Config& config) {
   if (config.vmm.engine != config::EngineChoice::automatic)
     return config.vmm.engine == config::EngineChoice::kvm;
@@ -65,7 +41,7 @@ bool runs_on_kvm(const config::Config& config) {
 Task<Result<PulledImage>> bring_for_language(const ImageCommandWork& work, const std::string& text,
                                              bool for_kvm) {
   auto source = CO_TRY(image::ImageSource::parse(text));
-  auto pulled = CO_TRY(co_await bring_one(work, std::move(source), {}, work.options.unpack && !for_kvm));
+  auto pulled = CO_TRY(co_await bring_image(work, std::move(source), {}, work.options.unpack && !for_kvm));
   if (for_kvm && work.options.unpack) {
     const image::InitramfsRequest request = image::store_initramfs();
     CO_TRY(co_await work.services.puller().initramfs(pulled.image, request, nullptr, work.token));
@@ -77,7 +53,7 @@ Task<Result<PulledImage>> bring_from_registry(const ImageCommandWork& work, cons
   auto source = CO_TRY(image::ImageSource::parse(text));
   if (source.kind != image::ImageSource::Kind::registry)
     co_return fail(Code::invalid_argument, "this is no registry's; take it with lambdo image import");
-  co_return co_await bring_one(work, std::move(source), {}, work.options.unpack);
+  co_return co_await bring_image(work, std::move(source), {}, work.options.unpack);
 }
 
 /// What --all means: the languages' images, each once.
@@ -101,7 +77,7 @@ class PullReport {
   }
 
   Result<> pulled(const std::string& text, const PulledImage& pulled) {
-    write_pulled(json_, text, pulled);
+    write_brought(json_, text, pulled);
     json_.end_object();
     ++pulled_;
     if (work_->options.settings.json) return {};
@@ -148,8 +124,6 @@ class PullReport {
   std::vector<Failure> failed_;
 };
 
-}  // namespace
-
 Task<Result<bool>> pull_images(const ImageCommandWork& work) {
   const bool all = work.options.all;
   const bool for_kvm = all && runs_on_kvm(work.config);
@@ -168,31 +142,22 @@ Task<Result<bool>> pull_images(const ImageCommandWork& work) {
   co_return report.finish();
 }
 
-Task<Result<>> import_one_image(const ImageCommandWork& work) {
-  const std::string& text = work.options.images.front();
-  auto source = CO_TRY(image::ImageSource::parse(text));
-  if (source.kind == image::ImageSource::Kind::registry) {
-    co_return fail(Code::invalid_argument,
-                   text +
-                       " is a registry's; fetch it with lambdo image pull, or write oci:FOLDER or "
-                       "docker-archive:FILE");
-  }
-  std::string name = image::store_name(source);
-  if (!work.options.name.empty()) {
-    auto reference = registry::Reference::parse(work.options.name);
-    if (!reference) co_return std::unexpected(std::move(reference).error().with_context("--name"));
-    name = reference->text();
-  }
-  auto pulled = co_await bring_one(work, std::move(source), name, work.options.unpack);
-  if (!pulled) co_return std::unexpected(std::move(pulled).error().with_context(text));
-  if (!work.options.settings.json) {
-    CO_TRY(print(terminal_text(name) + " " + pulled->image.digest.text() + "\n"));
-    tell_store(work);
-    co_return Result<>{};
-  }
-  JsonWriter json;
-  write_pulled(json, name, *pulled);
-  co_return print(json.field("store", work.services.store().folder()).end_object().take() + "\n");
+void add_options(CLI::App& verb, ImageOptions& options) {
+  CLI::Option* images = verb.add_option("IMAGE", options.images, "References of images");
+  verb.add_flag("--all", options.all, "Those of the configuration's languages")
+      ->needs(verb.get_option("--config"))
+      ->excludes(images);
+  add_no_unpack(verb, options);
 }
+
+}  // namespace
+
+constexpr ImageVerb kImagePull = {.name = "pull",
+                                  .description = "Fetch images from registries",
+                                  .footer = kFooter,
+                                  .uses_registries = true,
+                                  .makes_store = true,
+                                  .add_options = add_options,
+                                  .run = pull_images};
 
 }  // namespace lambdo::cli

@@ -1,4 +1,4 @@
-#include "cli/image_setup.h"
+#include "cli/image/session.h"
 
 #include <unistd.h>
 
@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "base/syscalls.h"
 #include "cli/command_error.h"
+#include "cli/exit_codes.h"
 #include "cli/terminal_text.h"
 #include "reactor/interrupt.h"
 #include "reactor/scope.h"

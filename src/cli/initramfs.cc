@@ -1,3 +1,5 @@
+#include "cli/initramfs.h"
+
 #include <fcntl.h>
 #include <sys/stat.h>
 
@@ -8,9 +10,9 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "base/syscalls.h"
-#include "cli/image_command.h"
-#include "cli/image_setup.h"
-#include "cli/pull_display.h"
+#include "cli/image/pull_display.h"
+#include "cli/image/session.h"
+#include "cli/usage.h"
 #include "image/image_source.h"
 #include "image/initramfs_writer.h"
 #include "image/store/private_store.h"
@@ -19,10 +21,20 @@ namespace lambdo::cli {
 
 namespace {
 
+constexpr const char* kInitramfsExamples =
+    R"(Fetches an image and writes it as an initramfs, with /init, /agent and /config.yaml from these files in it: what the
+original Lambdo boots. Without --store the image is kept for as long as this takes only.
+
+Examples:
+  lambdo initramfs --image alpine:3.20                 writes initramfs-alpine-3.20.img
+  lambdo initramfs -i library/python:3.12 --init build/init --agent build/agent -o python.img
+  lambdo initramfs -i tool:1 -r http://localhost:5000/v2 --compression zstd)";
+
 using image::CancelToken;
 using reactor::Task;
 
-/// The registry's root as `HostSettings` has it: the original's flags name it with "/v2".
+/// The registry's root as `HostSettings` has it: the original's flags name it
+/// with "/v2".
 std::string without_version(std::string url) {
   while (url.ends_with('/')) url.pop_back();
   if (url.ends_with("/v2")) url.resize(url.size() - 3);
@@ -115,7 +127,31 @@ Result<int> run(const ImageCommand& command, const InitramfsOptions& options) {
 
 }  // namespace
 
-int initramfs_command(const InitramfsOptions& options) {
+CLI::App* add_initramfs(CLI::App& app, InitramfsOptions& options) {
+  CLI::App* initramfs = app.add_subcommand("initramfs", "Write an image as an initramfs with an init in it");
+  initramfs->add_option("-i,--image", options.image, "The image")->type_name("IMAGE")->required();
+  initramfs->add_option("--init", options.init, "Becomes /init")->type_name("FILE")->capture_default_str();
+  initramfs->add_option("--agent", options.agent, "Becomes /agent")->type_name("FILE")->capture_default_str();
+  initramfs->add_option("--agent-config", options.agent_config, "Becomes /config.yaml")
+      ->type_name("FILE")
+      ->capture_default_str();
+  initramfs
+      ->add_option("-a,--auth-url", options.auth_url,
+                   "Where tokens come from, instead of what the registry says")
+      ->type_name("URL");
+  initramfs
+      ->add_option("-r,--registry-url", options.registry_url,
+                   "The registry's API, instead of its usual place")
+      ->type_name("URL");
+  initramfs->add_option("-o,--output", options.output, "Instead of initramfs-NAME-TAG.img")
+      ->type_name("FILE");
+  add_compression(*initramfs, options.compression, "gzip");
+  add_image_settings(*initramfs, options.settings, true);
+  initramfs->footer(kInitramfsExamples);
+  return initramfs;
+}
+
+int initramfs(const InitramfsOptions& options) {
   const bool is_kept = !options.settings.store.empty() || !options.settings.config_path.empty();
   const ImageCommand command{.name = "initramfs",
                              .settings = options.settings,

@@ -14,6 +14,7 @@
 #include "reactor/task.h"
 #include "virtio/device.h"
 #include "virtio/queue.h"
+#include "virtio/work_budget.h"
 #include "virtio_net/alarm.h"
 #include "virtio_net/counters.h"
 #include "virtio_net/frame.h"
@@ -48,11 +49,8 @@ class Net final : public virtio::Device, private Waiting {
  public:
   static constexpr uint16_t kRxQueue = 0;
   static constexpr uint16_t kTxQueue = 1;
-  /// What one wake-up moves each way; the rest waits for the next turn of the loop.
-  static constexpr size_t kMaxWakeUpFrames = 256;
-  static constexpr size_t kMaxWakeUpBytes = 2 << 20;
-  /// Nor for longer than this: a frame passes the host's network stack while we wait.
-  static constexpr int64_t kMaxWakeUpNs = 1'000'000;
+  /// Each way. The time counts because a frame passes the host's network stack while the loop waits.
+  static constexpr virtio::WorkLimits kWakeUpLimits = {.rounds = 256, .bytes = 2 << 20, .time_ns = 1'000'000};
   /// How long a frame waits for the guest to offer as much as the longest one needs. Then it gets what there
   /// is.
   static constexpr int64_t kShortageNs = 1'000'000;
@@ -102,7 +100,6 @@ class Net final : public virtio::Device, private Waiting {
 
  private:
   static constexpr std::array<uint16_t, 2> kQueueMaxSizes = {256, 256};
-  class Budget;
   class Doze;
   /// Whether the guest offers enough for the next frame.
   enum class Room : uint8_t { enough, look_again, wait };
@@ -112,7 +109,7 @@ class Net final : public virtio::Device, private Waiting {
 
   // transmit.cc: from the guest.
   Result<virtio::Work> take_frames();
-  std::optional<Drop> transmit(const virtio::DescriptorChain& chain, Budget& budget);
+  std::optional<Drop> transmit(const virtio::DescriptorChain& chain, virtio::WorkBudget& budget);
   Result<> finish_batch();
   void count_written(const WriteBatch::Frame& frame);
 
@@ -122,9 +119,9 @@ class Net final : public virtio::Device, private Waiting {
   Result<virtio::Work> give_frames();
   Result<virtio::Work> fill_buffers(virtio::Queue& frames);
   Result<Room> find_room(virtio::Queue& frames);
-  Result<> finish_read(virtio::Queue& frames, Budget& budget);
-  Result<> read_now(virtio::Queue& frames, Budget& budget);
-  Result<> take_frame(virtio::Queue& frames, Budget& budget, size_t read_bytes);
+  Result<> finish_read(virtio::Queue& frames, virtio::WorkBudget& budget);
+  Result<> read_now(virtio::Queue& frames, virtio::WorkBudget& budget);
+  Result<> take_frame(virtio::Queue& frames, virtio::WorkBudget& budget, size_t read_bytes);
   Result<> deliver(virtio::Queue& frames, uint64_t frame_bytes);
 
   // device.cc: the loop.
@@ -176,28 +173,6 @@ class Net final : public virtio::Device, private Waiting {
   WriteBatch batch_;
   Doze* doze_ = nullptr;
   reactor::Scope scope_;
-};
-
-/// What one wake-up may still do.
-class Net::Budget {
- public:
-  explicit Budget(const reactor::Reactor& reactor)
-      : reactor_(reactor), now_ns_(reactor.now_ns()), end_ns_(now_ns_ + kMaxWakeUpNs) {}
-  void spend(size_t len_bytes) { len_bytes_ += len_bytes; }
-  /// Counts a frame; false where there is nothing left for it.
-  bool begin_frame() {
-    now_ns_ = reactor_.now_ns();
-    return frames_++ < kMaxWakeUpFrames && len_bytes_ < kMaxWakeUpBytes && now_ns_ < end_ns_;
-  }
-  /// When the frame was begun.
-  [[nodiscard]] int64_t now_ns() const { return now_ns_; }
-
- private:
-  const reactor::Reactor& reactor_;
-  int64_t now_ns_;
-  int64_t end_ns_;
-  size_t frames_ = 0;
-  size_t len_bytes_ = 0;
 };
 
 }  // namespace lambdo::virtio_net

@@ -35,11 +35,11 @@ Result<Work> Net::give_frames() {
 }
 
 Result<Work> Net::fill_buffers(virtio::Queue& frames) {
-  Budget budget(reactor_);
+  virtio::WorkBudget budget(kWakeUpLimits, reactor_.now_ns());
   frames.disable_notifications();
   if (read_.has_result()) TRY(finish_read(frames, budget));
   while (can_receive()) {
-    if (!budget.begin_frame()) return Work::more;
+    if (!budget.begin_round(reactor_.now_ns())) return Work::more;
     if (!receive_limiter_.is_ready(budget.now_ns())) {
       ++counters_.receive.pauses;
       receive_pause_.set(receive_limiter_.ready_at_ns());
@@ -76,7 +76,7 @@ Result<Net::Room> Net::find_room(virtio::Queue& frames) {
 }
 
 /// The read ended that waited in the kernel.
-Result<> Net::finish_read(virtio::Queue& frames, Budget& budget) {
+Result<> Net::finish_read(virtio::Queue& frames, virtio::WorkBudget& budget) {
   const int result = read_.take_result();
   if (result == -ECANCELED || result == -EINTR) return {};
   // The kernel gave up waiting, which it does where others read as well. Asking again at once could spin.
@@ -89,7 +89,7 @@ Result<> Net::finish_read(virtio::Queue& frames, Budget& budget) {
   return take_frame(frames, budget, result > 0 ? static_cast<size_t>(result) : 0);
 }
 
-Result<> Net::read_now(virtio::Queue& frames, Budget& budget) {
+Result<> Net::read_now(virtio::Queue& frames, virtio::WorkBudget& budget) {
   const auto read = tap_.read(target_.parts());
   if (read && !*read) {
     is_flooded_ = false;
@@ -99,7 +99,7 @@ Result<> Net::read_now(virtio::Queue& frames, Budget& budget) {
 }
 
 /// `read_bytes` of a frame and its header lie where target_ says.
-Result<> Net::take_frame(virtio::Queue& frames, Budget& budget, size_t read_bytes) {
+Result<> Net::take_frame(virtio::Queue& frames, virtio::WorkBudget& budget, size_t read_bytes) {
   DirectionCounters& counters = counters_.receive;
   // Not even a header: the end.
   if (read_bytes == 0) {

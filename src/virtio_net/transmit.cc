@@ -19,9 +19,9 @@ Result<Work> Net::take_frames() {
   virtio::Queue& frames = queue(kTxQueue);
   TRY(finish_batch());
   if (transmit_pause_.is_set()) return Work::drained;
-  Budget budget(reactor_);
+  virtio::WorkBudget budget(kWakeUpLimits, reactor_.now_ns());
   frames.disable_notifications();
-  while (batch_.has_room() && budget.begin_frame()) {
+  while (batch_.has_room() && budget.begin_round(reactor_.now_ns())) {
     const auto chain = TRY(frames.pop());
     if (!chain) {
       // While frames are on their way no notification is of use: there will be another look.
@@ -44,7 +44,7 @@ Result<Work> Net::take_frames() {
 }
 
 /// Sends one frame on its way, or says why not. Nothing the guest says in it is an error of the device.
-std::optional<Drop> Net::transmit(const DescriptorChain& chain, Budget& budget) {
+std::optional<Drop> Net::transmit(const DescriptorChain& chain, virtio::WorkBudget& budget) {
   if (!is_link_up()) return Drop::link_down;
   if (chain.readable_bytes() < kHeaderBytes + kEthernetBytes) return Drop::malformed;
   // Header and start are looked at in copies, and the copies are what is passed on.

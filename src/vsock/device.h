@@ -19,6 +19,7 @@
 #include "reactor/task.h"
 #include "virtio/device.h"
 #include "virtio/queue.h"
+#include "virtio/work_budget.h"
 #include "vsock/connection.h"
 #include "vsock/packet.h"
 #include "vsock/stream.h"
@@ -46,12 +47,9 @@ class Vsock final : public virtio::Device, private StreamOwner {
   static constexpr uint16_t kRxQueue = 0;
   static constexpr uint16_t kTxQueue = 1;
   static constexpr uint16_t kEventQueue = 2;
-  /// What one wake-up moves each way; the rest waits for the next turn of the loop.
-  static constexpr size_t kMaxWakeUpPackets = 256;
-  static constexpr size_t kMaxWakeUpBytes = 2 << 20;
-  /// Nor for longer than this: a guest that scatters its buffers over memory never touched has
-  /// this process fault in a page for each of them.
-  static constexpr int64_t kMaxWakeUpNs = 2'000'000;
+  /// Each way. The time counts because a guest that scatters its buffers over memory never touched has this
+  /// process fault in a page for each of them.
+  static constexpr virtio::WorkLimits kWakeUpLimits = {.rounds = 256, .bytes = 2 << 20, .time_ns = 2'000'000};
   /// Resets owed to the guest for what has no connection; beyond, none is sent.
   static constexpr size_t kMaxRefusals = 256;
 
@@ -119,24 +117,6 @@ class Vsock final : public virtio::Device, private StreamOwner {
   class Doze;
 
   [[nodiscard]] virtio::Queue& queue(uint16_t index) { return context_->queues[index]; }
-
-  /// What one wake-up may still do.
-  class Budget {
-   public:
-    explicit Budget(const reactor::Reactor& reactor)
-        : reactor_(reactor), end_ns_(reactor.now_ns() + kMaxWakeUpNs) {}
-    void spend(size_t len_bytes) { len_bytes_ += len_bytes; }
-    /// Counts a packet; false where there is nothing left for it.
-    bool begin_packet() {
-      return packets_++ < kMaxWakeUpPackets && len_bytes_ < kMaxWakeUpBytes && reactor_.now_ns() < end_ns_;
-    }
-
-   private:
-    const reactor::Reactor& reactor_;
-    int64_t end_ns_;
-    size_t packets_ = 0;
-    size_t len_bytes_ = 0;
-  };
 
   // transmit.cc: from the guest.
   Result<virtio::Work> take_packets();

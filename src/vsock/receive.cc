@@ -12,9 +12,9 @@ using virtio::Work;
 
 Result<Work> Vsock::give_packets() {
   virtio::Queue& packets = queue(kRxQueue);
-  Budget budget(reactor_);
+  virtio::WorkBudget budget(kWakeUpLimits, reactor_.now_ns());
   packets.disable_notifications();
-  while (budget.begin_packet()) {
+  while (budget.begin_round(reactor_.now_ns())) {
     if (!has_packets()) return Work::drained;
     const auto chain = TRY(packets.pop());
     if (!chain) {

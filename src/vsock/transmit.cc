@@ -15,9 +15,9 @@ using virtio::Work;
 
 Result<Work> Vsock::take_packets() {
   virtio::Queue& packets = queue(kTxQueue);
-  Budget budget(reactor_);
+  virtio::WorkBudget budget(kWakeUpLimits, reactor_.now_ns());
   packets.disable_notifications();
-  while (budget.begin_packet()) {
+  while (budget.begin_round(reactor_.now_ns())) {
     const auto chain = TRY(packets.pop());
     if (!chain) {
       if (!packets.enable_notifications()) return Work::drained;

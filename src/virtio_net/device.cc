@@ -5,6 +5,7 @@
 
 #include "base/check.h"
 #include "base/log.h"
+#include "reactor/yield.h"
 
 namespace lambdo::virtio_net {
 
@@ -31,25 +32,6 @@ static_assert(sizeof(Config) == 12);
 
 }  // namespace
 
-/// Where serve() sleeps until wake(), or for one turn of the loop.
-class Net::Doze {
- public:
-  Doze(Net& device, bool one_turn) : device_(device), one_turn_(one_turn) {}
-  [[nodiscard]] bool await_ready() const noexcept { return false; }
-  void await_suspend(std::coroutine_handle<> awaiting) {
-    waiter_.handle = awaiting;
-    device_.doze_ = this;
-    if (one_turn_) device_.wake();
-  }
-  void await_resume() const noexcept {}
-
- private:
-  friend Net;
-  Net& device_;
-  bool one_turn_;
-  reactor::Waiter waiter_;
-};
-
 Net::Net(reactor::Reactor& reactor, reactor::BlockingPool& pool, Tap tap, const NetOptions& options)
     : reactor_(reactor),
       pool_(pool),
@@ -62,6 +44,7 @@ Net::Net(reactor::Reactor& reactor, reactor::BlockingPool& pool, Tap tap, const 
       shortage_(reactor, *this),
       read_(reactor, *this),
       batch_(reactor, *this),
+      work_due_(reactor),
       scope_(reactor) {
   CHECK(options.mac.is_unicast() && options.mtu >= kMinMtu);
 }
@@ -120,14 +103,8 @@ Result<Work> Net::queue_notified(uint16_t index) {
   }
   if (transmit_pause_.is_set()) return Work::drained;
   const Work work = TRY(take_frames());
-  signal();
+  context_->signal_used_queues();
   return work;
-}
-
-void Net::signal() {
-  for (uint16_t index = 0; index < kQueueMaxSizes.size(); ++index) {
-    if (queue(index).needs_notification()) context_->interrupt.signal_used(index);
-  }
 }
 
 void Net::reset() {
@@ -208,7 +185,7 @@ void Net::alarm_rang(const Alarm& alarm) {
 }
 
 void Net::wake() {
-  if (doze_ != nullptr) reactor_.resume_later(std::exchange(doze_, nullptr)->waiter_);
+  work_due_.notify_one();
 }
 
 bool Net::is_due() const {
@@ -220,13 +197,17 @@ Result<> Net::work() {
   // Where there is more, it is due again. A batch may also end while it is made.
   if (std::exchange(is_transmit_due_, false) && TRY(take_frames()) == Work::more) is_transmit_due_ = true;
   TRY(give_frames());
-  signal();
+  context_->signal_used_queues();
   return {};
 }
 
 Task<> Net::serve() {
   while (!is_stopping_) {
-    co_await Doze(*this, is_due());
+    if (is_due()) {
+      co_await reactor::YieldOp(reactor_);
+    } else {
+      co_await work_due_.wait();
+    }
     if (!is_due()) continue;
     if (auto worked = work(); !worked) {
       has_failed_ = true;
@@ -234,7 +215,7 @@ Task<> Net::serve() {
       context_->interrupt.fail(std::move(worked).error());
     }
   }
-  while (read_.is_armed() || batch_.is_busy()) co_await Doze(*this, false);
+  while (read_.is_armed() || batch_.is_busy()) co_await work_due_.wait();
   if (context_ && !has_failed_) {
     if (auto settled = settle(); !settled) context_->interrupt.fail(std::move(settled).error());
   }
@@ -245,7 +226,7 @@ Task<> Net::serve() {
 Result<> Net::settle() {
   TRY(give_frames());
   TRY(finish_batch());
-  signal();
+  context_->signal_used_queues();
   return {};
 }
 

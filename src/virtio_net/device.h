@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "base/mac_address.h"
 #include "reactor/blocking_pool.h"
+#include "reactor/event.h"
 #include "reactor/reactor.h"
 #include "reactor/scope.h"
 #include "reactor/task.h"
@@ -100,7 +101,6 @@ class Net final : public virtio::Device, private Waiting {
 
  private:
   static constexpr std::array<uint16_t, 2> kQueueMaxSizes = {256, 256};
-  class Doze;
   /// Whether the guest offers enough for the next frame.
   enum class Room : uint8_t { enough, look_again, wait };
 
@@ -130,7 +130,6 @@ class Net final : public virtio::Device, private Waiting {
   void alarm_rang(const Alarm& alarm) override;
   void lose_tap();
   void tell_link();
-  void signal();
   void wake();
   [[nodiscard]] bool is_due() const;
   Result<> work();
@@ -171,7 +170,7 @@ class Net final : public virtio::Device, private Waiting {
   FrameTarget target_;
   FrameRead read_;
   WriteBatch batch_;
-  Doze* doze_ = nullptr;
+  reactor::Event work_due_;  // serve() waits for it
   reactor::Scope scope_;
 };
 

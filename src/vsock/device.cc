@@ -8,6 +8,7 @@
 
 #include "base/check.h"
 #include "base/syscalls.h"
+#include "reactor/yield.h"
 
 namespace lambdo::vsock {
 
@@ -37,25 +38,6 @@ struct Vsock::Dial {
   std::optional<bool> established;
 };
 
-/// Where serve() sleeps until wake(), or for one turn of the loop.
-class Vsock::Doze {
- public:
-  Doze(Vsock& device, bool one_turn) : device_(device), one_turn_(one_turn) {}
-  [[nodiscard]] bool await_ready() const noexcept { return false; }
-  void await_suspend(std::coroutine_handle<> awaiting) {
-    waiter_.handle = awaiting;
-    device_.doze_ = this;
-    if (one_turn_) device_.wake();
-  }
-  void await_resume() const noexcept {}
-
- private:
-  friend Vsock;
-  Vsock& device_;
-  bool one_turn_;
-  reactor::Waiter waiter_;
-};
-
 size_t Vsock::PortsHash::operator()(const Ports& ports) const {
   // The guest chooses its ports, and may choose them all alike: an odd factor spreads what differs, and the
   // table holds max_connections at most.
@@ -66,6 +48,7 @@ Vsock::Vsock(reactor::Reactor& reactor, VsockOptions options)
     : reactor_(reactor),
       options_(options),
       next_host_port_(kFirstHostPort),
+      work_due_(reactor),
       dials_ended_(reactor),
       scope_(reactor) {
   CHECK(is_guest_cid(options.guest_cid) && options.buffer_bytes > 0);
@@ -99,14 +82,8 @@ Result<Work> Vsock::queue_notified(uint16_t index) {
   if (index == kTxQueue) work = TRY(take_packets());
   if (index == kRxQueue) is_starved_ = false;
   if (TRY(give_packets()) == Work::more) work = Work::more;
-  signal();
+  context_->signal_used_queues();
   return work;
-}
-
-void Vsock::signal() {
-  for (uint16_t index = 0; index < kQueueMaxSizes.size(); ++index) {
-    if (queue(index).needs_notification()) context_->interrupt.signal_used(index);
-  }
 }
 
 void Vsock::reset() {
@@ -273,13 +250,17 @@ void Vsock::handle_ready() {
 }
 
 void Vsock::wake() {
-  if (doze_ != nullptr) reactor_.resume_later(std::exchange(doze_, nullptr)->waiter_);
+  work_due_.notify_one();
 }
 
 Task<> Vsock::serve() {
   while (!is_stopping_ || connections() > 0) {
     const bool can_give = context_ && has_packets() && !is_starved_;
-    if (can_give || ready_.empty()) co_await Doze(*this, can_give);
+    if (can_give) {
+      co_await reactor::YieldOp(reactor_);
+    } else if (ready_.empty()) {
+      co_await work_due_.wait();
+    }
     handle_ready();
     if (!context_ || !has_packets() || is_starved_) continue;
     if (auto given = give_packets(); !given) {
@@ -288,7 +269,7 @@ Task<> Vsock::serve() {
       is_starved_ = true;
       continue;
     }
-    signal();
+    context_->signal_used_queues();
   }
   is_serving_ = false;
 }

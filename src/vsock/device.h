@@ -114,7 +114,6 @@ class Vsock final : public virtio::Device, private StreamOwner {
     uint16_t type;
   };
   struct Dial;
-  class Doze;
 
   [[nodiscard]] virtio::Queue& queue(uint16_t index) { return context_->queues[index]; }
 
@@ -147,7 +146,6 @@ class Vsock final : public virtio::Device, private StreamOwner {
   [[nodiscard]] bool has_packets() const {
     return !is_held_back_ && (refusal_count_ > 0 || !sending_.empty());
   }
-  void signal();
   void wake();
   reactor::Task<> serve();
   [[nodiscard]] std::optional<Ports> free_ports(uint32_t guest_port);
@@ -172,7 +170,7 @@ class Vsock final : public virtio::Device, private StreamOwner {
   bool is_starved_ = false;  // of receive buffers
   bool is_stopping_ = false;
   bool is_serving_ = false;
-  Doze* doze_ = nullptr;
+  reactor::Event work_due_;  // serve() waits for it
   size_t dials_ = 0;
   reactor::Event dials_ended_;
   reactor::Scope scope_;

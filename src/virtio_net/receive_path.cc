@@ -1,12 +1,12 @@
-// From the host to the guest.
+#include "virtio_net/receive_path.h"
 
 #include <cerrno>
 
-#include "virtio_net/device.h"
+#include "virtio_net/frame.h"
 
 namespace lambdo::virtio_net {
 
-using virtio::Work;
+using virtio::WorkBudget;
 
 /// As how many packets a frame counts.
 static uint64_t packets_of(const Header& header, uint64_t frame_bytes) {
@@ -14,128 +14,187 @@ static uint64_t packets_of(const Header& header, uint64_t frame_bytes) {
   return (frame_bytes + header.gso_size - 1) / header.gso_size;
 }
 
-bool Net::can_receive() const {
-  return context_.has_value() && !is_stopping_ && !read_.is_armed() && is_link_up() && !is_starved_ &&
-         !is_setting_offloads_ && !receive_pause_.is_set();
+ReceivePath::ReceivePath(reactor::Reactor& reactor, PathHost& host, const Tap& tap, const NetOptions& options,
+                         DirectionCounters& counters)
+    : reactor_(reactor),
+      host_(host),
+      tap_(tap),
+      options_(options),
+      counters_(counters),
+      limiter_(options.receive_limits, reactor.now_ns()),
+      alarm_(reactor, *this),
+      read_(reactor, *this) {}
+
+void ReceivePath::activate(virtio::Queue& queue, uint64_t features) {
+  queue_ = &queue;
+  features_ = features;
+  mode_ = ReadMode::wait_in_kernel;
+  // The read may still be one of the driver before.
+  phase_ = read_.is_armed() ? Phase::reading : Phase::due;
+}
+
+void ReceivePath::deactivate() {
+  queue_ = nullptr;
+  phase_ = Phase::inactive;
+  window_.clear();
+  target_.disown();
+  read_.forget();
+  read_.cancel();
+  alarm_.clear();
+}
+
+void ReceivePath::alarm_rang() {
+  if (phase_ == Phase::paused) phase_ = Phase::due;
+  if (phase_ == Phase::starved) phase_ = Phase::due_short;
+  host_.wake();
+}
+
+void ReceivePath::read_ended() {
+  if (phase_ == Phase::reading || phase_ == Phase::reading_short) {
+    phase_ = read_.has_result() ? Phase::read_ended : Phase::due;
+  }
+  host_.wake();
+}
+
+void ReceivePath::queue_notified() {
+  if (phase_ == Phase::starved) {
+    alarm_.clear();
+    phase_ = Phase::due;
+  } else if (phase_ == Phase::reading_short) {
+    // With the buffers that came, the next read may wait for a longer frame.
+    phase_ = Phase::reading;
+    read_.cancel();
+  }
+  host_.wake();
+}
+
+bool ReceivePath::may_read() const {
+  return (phase_ == Phase::due || phase_ == Phase::due_short) && host_.may_receive();
+}
+
+bool ReceivePath::is_due() const {
+  return phase_ == Phase::read_ended || may_read();
 }
 
 /// What the longest frame needs that the TAP may give.
-uint64_t Net::longest_bytes() const {
-  const bool is_segmented = (context_->features & (feature::kGuestTso4 | feature::kGuestTso6)) != 0;
+uint64_t ReceivePath::longest_bytes() const {
+  const bool is_segmented = (features_ & (feature::kGuestTso4 | feature::kGuestTso6)) != 0;
   return kHeaderBytes + (is_segmented ? kMaxFrameBytes : max_plain_bytes(options_.mtu));
 }
 
-Result<Work> Net::give_frames() {
-  if (!read_.has_result() && !can_receive()) return Work::drained;
-  virtio::Queue& frames = queue(kRxQueue);
-  auto work = fill_buffers(frames);
-  if (!read_.is_armed()) window_.give_back(frames);
-  was_patient_ = false;
-  return work;
+void ReceivePath::pause_until(int64_t at_ns) {
+  phase_ = Phase::paused;
+  alarm_.set(at_ns);
 }
 
-Result<Work> Net::fill_buffers(virtio::Queue& frames) {
-  virtio::WorkBudget budget(kWakeUpLimits, reactor_.now_ns());
-  frames.disable_notifications();
-  if (read_.has_result()) TRY(finish_read(frames, budget));
-  while (can_receive()) {
-    if (!budget.begin_round(reactor_.now_ns())) return Work::more;
-    if (!receive_limiter_.is_ready(budget.now_ns())) {
-      ++counters_.receive.pauses;
-      receive_pause_.set(receive_limiter_.ready_at_ns());
+Result<> ReceivePath::run() {
+  if (!is_due()) return {};
+  auto done = read_frames();
+  if (!read_.is_armed()) window_.give_back(*queue_);
+  // The guest has another while to offer more for the next frame.
+  if (phase_ == Phase::due_short) phase_ = Phase::due;
+  return done;
+}
+
+Result<> ReceivePath::read_frames() {
+  WorkBudget budget(kWakeUpLimits, reactor_.now_ns());
+  queue_->disable_notifications();
+  if (phase_ == Phase::read_ended) TRY(finish_read(budget));
+  while (may_read() && budget.begin_round(reactor_.now_ns())) {
+    if (!limiter_.is_ready(budget.now_ns())) {
+      ++counters_.pauses;
+      pause_until(limiter_.ready_at_ns());
       break;
     }
-    if (TRY(find_room(frames)) != Room::enough) continue;
+    const Room room = TRY(find_room());
+    if (room == Room::none) continue;
     target_.aim(window_, !has(feature::kMrgRxbuf));
-    if (is_flooded_) {
-      TRY(read_now(frames, budget));
+    if (mode_ == ReadMode::poll) {
+      TRY(read_now(budget));
     } else {
+      phase_ = room == Room::enough ? Phase::reading : Phase::reading_short;
       read_armed_ns_ = budget.now_ns();
       read_.arm(tap_.fd(), target_);
     }
   }
-  return Work::drained;
+  return {};
 }
 
-Result<Net::Room> Net::find_room(virtio::Queue& frames) {
+Result<ReceivePath::Room> ReceivePath::find_room() {
   // Without merging (5.1.6.3.1) a frame goes into one buffer, of any length the driver likes.
   const uint64_t wanted_bytes = has(feature::kMrgRxbuf) ? longest_bytes() : 1;
-  const bool has_more = TRY(window_.fill(frames, wanted_bytes));
-  is_read_short_ = false;
+  const bool has_more = TRY(window_.fill(*queue_, wanted_bytes));
   if (has_more && !window_.empty()) return Room::enough;
-  if (has_more || frames.enable_notifications()) return Room::look_again;
+  if (has_more || queue_->enable_notifications()) return Room::none;
   // Only now is a notification of use: new buffers are not news while there are enough.
-  if (was_patient_ && !window_.empty()) {
-    is_read_short_ = true;
-    return Room::enough;
-  }
-  is_starved_ = true;
+  if (phase_ == Phase::due_short && !window_.empty()) return Room::some;
+  phase_ = Phase::starved;
   // What is there may be all that the driver ever offers at a time.
-  if (!window_.empty()) shortage_.set(reactor_.now_ns() + kShortageNs);
-  return Room::wait;
+  if (!window_.empty()) alarm_.set(reactor_.now_ns() + kShortageNs);
+  return Room::none;
 }
 
 /// The read ended that waited in the kernel.
-Result<> Net::finish_read(virtio::Queue& frames, virtio::WorkBudget& budget) {
+Result<> ReceivePath::finish_read(WorkBudget& budget) {
+  phase_ = Phase::due;
   const int result = read_.take_result();
   if (result == -ECANCELED || result == -EINTR) return {};
   // The kernel gave up waiting, which it does where others read as well. Asking again at once could spin.
   if (result == -EAGAIN) {
-    receive_pause_.set(budget.now_ns() + kShortageNs);
+    pause_until(budget.now_ns() + kShortageNs);
     return {};
   }
   // Where frames come this fast there may be more of them, and asking costs less than waiting.
-  is_flooded_ = result > 0 && budget.now_ns() - read_armed_ns_ < kFloodNs;
-  return take_frame(frames, budget, result > 0 ? static_cast<size_t>(result) : 0);
+  const bool is_flooded = result > 0 && budget.now_ns() - read_armed_ns_ < kFloodNs;
+  mode_ = is_flooded ? ReadMode::poll : ReadMode::wait_in_kernel;
+  return take_frame(budget, result > 0 ? static_cast<size_t>(result) : 0);
 }
 
-Result<> Net::read_now(virtio::Queue& frames, virtio::WorkBudget& budget) {
+Result<> ReceivePath::read_now(WorkBudget& budget) {
   const auto read = tap_.read(target_.parts());
   if (read && !*read) {
-    is_flooded_ = false;
+    mode_ = ReadMode::wait_in_kernel;
     return {};
   }
-  return take_frame(frames, budget, read ? **read : 0);
+  return take_frame(budget, read ? **read : 0);
 }
 
 /// `read_bytes` of a frame and its header lie where target_ says.
-Result<> Net::take_frame(virtio::Queue& frames, virtio::WorkBudget& budget, size_t read_bytes) {
-  DirectionCounters& counters = counters_.receive;
-  // Not even a header: the end.
+Result<> ReceivePath::take_frame(WorkBudget& budget, size_t read_bytes) {
+  // Not even a header: the TAP has ended.
   if (read_bytes == 0) {
-    lose_tap();
+    host_.tap_lost();
     return {};
   }
   if (read_bytes < kHeaderBytes + kEthernetBytes) {
-    counters.count(Drop::malformed);
+    counters_.count(Drop::malformed);
     return {};
   }
-  if (!is_link_up()) {
-    counters.count(Drop::link_down);
+  if (!host_.is_link_up()) {
+    counters_.count(Drop::link_down);
     return {};
   }
   const uint64_t frame_bytes = read_bytes - kHeaderBytes;
-  receive_limiter_.take(frame_bytes, packets_of(target_.header(), frame_bytes));
+  limiter_.take(frame_bytes, packets_of(target_.header(), frame_bytes));
   budget.spend(frame_bytes);
-  return deliver(frames, frame_bytes);
+  return deliver(frame_bytes);
 }
 
 /// A frame was read into the window's buffers.
-Result<> Net::deliver(virtio::Queue& frames, uint64_t frame_bytes) {
-  DirectionCounters& counters = counters_.receive;
+Result<> ReceivePath::deliver(uint64_t frame_bytes) {
   const uint64_t room_bytes = target_.room_bytes();
   if (frame_bytes > room_bytes) {
     const bool is_short = has(feature::kMrgRxbuf) && room_bytes + kHeaderBytes < longest_bytes();
-    counters.count(is_short ? Drop::no_buffers : Drop::too_long);
+    counters_.count(is_short ? Drop::no_buffers : Drop::too_long);
     return {};
   }
-  const auto checked = check_receive(target_.header(), frame_bytes, context_->features, options_.mtu);
+  const auto checked = check_receive(target_.header(), frame_bytes, features_, options_.mtu);
   if (!checked) {
-    counters.count(checked.error());
+    counters_.count(checked.error());
     return {};
   }
-  counters.count(frame_bytes);
-  return window_.use(frames, *checked, frame_bytes);
+  counters_.count(frame_bytes);
+  return window_.use(*queue_, *checked, frame_bytes);
 }
 
 }  // namespace lambdo::virtio_net

@@ -17,6 +17,7 @@
 #include "../unit/virtio/loopback.h"
 #include "base/check.h"
 #include "base/syscalls.h"
+#include "input.h"
 #include "reactor/blocking_pool.h"
 #include "reactor/reactor.h"
 #include "reactor/timer.h"
@@ -27,6 +28,7 @@ namespace lambdo::virtio_net::testing {
 
 namespace {
 
+using fuzz::Input;
 using reactor::Reactor;
 using reactor::Task;
 
@@ -43,26 +45,6 @@ constexpr NetOptions kOptions = {.mac = kMac,
                                  .mtu = 1500,
                                  .transmit_limits = {.packets = {.per_second = 1'000'000, .burst = 16}},
                                  .receive_limits = {.bytes = {.per_second = 1'000'000'000, .burst = 4000}}};
-
-/// Reads the input; zeros at its end.
-class Input {
- public:
-  explicit Input(std::span<const uint8_t> bytes) : bytes_(bytes) {}
-
-  [[nodiscard]] bool is_empty() const { return bytes_.empty(); }
-
-  template <typename T>
-  T take() {
-    T value{};
-    const size_t count = std::min(sizeof value, bytes_.size());
-    std::memcpy(&value, bytes_.data(), count);
-    bytes_ = bytes_.subspan(count);
-    return value;
-  }
-
- private:
-  std::span<const uint8_t> bytes_;
-};
 
 /// One run: a guest with its device, and the other end of its wire.
 class Run {
@@ -304,11 +286,6 @@ class Run {
 
 }  // namespace lambdo::virtio_net::testing
 
-/// What costs a third of the speed and finds nothing here; ASAN_OPTIONS brings it back to look into a crash.
-extern "C" const char* __asan_default_options() {  // NOLINT(bugprone-reserved-identifier)
-  return "malloc_context_size=0:detect_stack_use_after_return=0:quarantine_size_mb=1";
-}
-
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace lambdo::virtio_net::testing;
   // A ring is dear to make, and has nothing of a run left in it.
@@ -317,7 +294,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   static lambdo::reactor::BlockingPool pool(**reactor, 1);
   static const lambdo::virtio::testing::TestMemory memory({{0, kMemoryBytes}});
   for (const auto& region : memory.guest().regions()) std::ranges::fill(region.bytes, std::byte{0});
-  Input input({data, size});
+  lambdo::fuzz::Input input({data, size});
   Run run(**reactor, pool, memory);
   (*reactor)->run(run.run(input));
   return 0;

@@ -123,7 +123,7 @@ class Run {
   /// Offers a frame that lies at kTransmitData behind its header, in parts.
   void put(const Header& header, size_t frame_bytes, uint8_t cut) {
     auto& queue = *queues_[Net::kTxQueue];
-    for (uint16_t i = 0; i < kQueueSize && queue.take_used(); ++i) continue;
+    queue.take_all_used();
     if (queue.free_descriptors() < 3) return;
     std::memcpy(memory_.at(kTransmitData, kHeaderBytes), &header, kHeaderBytes);
     const auto all_bytes = static_cast<uint32_t>(kHeaderBytes + frame_bytes);
@@ -186,14 +186,10 @@ class Run {
     auto& queue = *queues_[Net::kRxQueue];
     const auto first_bytes = input.take<uint8_t>();
     const auto more_bytes = input.take<uint16_t>() % 0x2000U;
-    collect();
+    queue.take_all_used();
     if (queue.free_descriptors() < 2) return;
     queue.add({{kReceiveData, first_bytes, true}, {kReceiveData + first_bytes, more_bytes, true}});
     notify(Net::kRxQueue);
-  }
-
-  void collect() {
-    for (uint16_t i = 0; i < kQueueSize && queues_[Net::kRxQueue]->take_used(); ++i) continue;
   }
 
   void notify(uint8_t queue) {
@@ -293,7 +289,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   CHECK(reactor.has_value());
   static lambdo::reactor::BlockingPool pool(**reactor, 1);
   static const lambdo::virtio::testing::TestMemory memory({{0, kMemoryBytes}});
-  for (const auto& region : memory.guest().regions()) std::ranges::fill(region.bytes, std::byte{0});
+  memory.clear();
   lambdo::fuzz::Input input({data, size});
   Run run(**reactor, pool, memory);
   (*reactor)->run(run.run(input));

@@ -114,7 +114,7 @@ class Run {
 
   void put(const Header& header, uint32_t payload_bytes) {
     auto& queue = *queues_[Vsock::kTxQueue];
-    for (uint16_t i = 0; i < kQueueSize && queue.take_used(); ++i) continue;
+    queue.take_all_used();
     if (queue.free_descriptors() < 2) return;
     const RawHeader raw = encode(header);
     std::memcpy(memory_.at(kTransmitData, raw.size()), raw.data(), raw.size());
@@ -162,8 +162,7 @@ class Run {
 
   /// Looks at the packets given, all in the same buffer: only the last is to be seen.
   void collect() {
-    auto& queue = *queues_[Vsock::kRxQueue];
-    for (uint16_t i = 0; i < kQueueSize && queue.take_used(); ++i) continue;
+    queues_[Vsock::kRxQueue]->take_all_used();
     RawHeader raw;
     std::memcpy(raw.data(), memory_.at(kReceiveData, raw.size()), raw.size());
     const Header header = decode(raw);
@@ -262,7 +261,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   static const auto reactor = lambdo::reactor::Reactor::create();
   CHECK(reactor.has_value());
   static const lambdo::virtio::testing::TestMemory memory({{0, kMemoryBytes}});
-  for (const auto& region : memory.guest().regions()) std::ranges::fill(region.bytes, std::byte{0});
+  memory.clear();
   lambdo::fuzz::Input input({data, size});
   Run run(**reactor, memory);
   (*reactor)->run(run.run(input));

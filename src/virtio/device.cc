@@ -4,6 +4,12 @@
 
 namespace lambdo::virtio {
 
+void ActivationContext::signal_used_queues() const {
+  for (uint16_t index = 0; index < queues.size(); ++index) {
+    if (queues[index].needs_notification()) interrupt.signal_used(index);
+  }
+}
+
 void Device::read_fields(std::span<const std::byte> fields, uint64_t offset, std::span<std::byte> to) {
   const auto present = fields.subspan(std::min<uint64_t>(offset, fields.size()));
   const size_t count = std::min(present.size(), to.size());

@@ -39,6 +39,9 @@ struct ActivationContext {
   Interrupt& interrupt;
   uint64_t features;  ///< those that device and driver agreed on
   bool restored;      ///< the queues go on from a saved state
+
+  /// Interrupt::signal_used for each queue whose driver waits for chains that were given back.
+  void signal_used_queues() const;
 };
 
 /// Whether a device stopped at its limit for one wake-up.

@@ -48,15 +48,15 @@ struct UsedChain {
 /// A device that was woken runs
 ///
 ///     queue.disable_notifications();
-///     for (round = 0; round < kMaxRounds; ++round) {
+///     while (budget.begin_round()) {
 ///       auto chain = TRY(queue.pop());
 ///       if (chain) { ...; TRY(queue.push_used(chain->head(), written_bytes)); }
 ///       else if (!queue.enable_notifications()) break;
 ///     }
 ///     if (queue.needs_notification()) interrupt.signal_used(index);
 ///
-/// The rounds are limited even where nothing is popped: a hostile driver can move its index to and fro.
-/// A queue that is not ready has no chains and ignores what is pushed.
+/// The rounds are limited (WorkBudget) even where nothing is popped: a hostile driver can move its index to
+/// and fro. A queue that is not ready has no chains and ignores what is pushed.
 class Queue {
  public:
   /// `memory` outlives the queue.

@@ -28,9 +28,9 @@ static Result<uint32_t> fill(const DescriptorChain& chain) {
 }
 
 Result<Work> Rng::serve(Queue& queue) {
-  size_t filled_bytes = 0;
+  WorkBudget budget(kWakeUpLimits);
   queue.disable_notifications();
-  for (size_t round = 0; round < kMaxWakeUpRounds && filled_bytes < kMaxWakeUpBytes; ++round) {
+  while (budget.begin_round()) {
     const auto chain = TRY(queue.pop());
     if (!chain) {
       if (!queue.enable_notifications()) return Work::drained;
@@ -38,7 +38,7 @@ Result<Work> Rng::serve(Queue& queue) {
     }
     const uint32_t len_bytes = TRY(fill(*chain));
     TRY(queue.push_used(chain->head(), len_bytes));
-    filled_bytes += len_bytes;
+    budget.spend(len_bytes);
   }
   return Work::more;
 }

@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "virtio/device.h"
+#include "virtio/work_budget.h"
 
 namespace lambdo::virtio {
 
@@ -17,9 +18,7 @@ class Rng final : public Device {
  public:
   /// A longer request is filled that far, which the driver is told (5.4.6.1 allows it).
   static constexpr size_t kMaxRequestBytes = 4096;
-  /// What one wake-up gives; the rest waits for the next turn of the loop.
-  static constexpr size_t kMaxWakeUpBytes = 16384;
-  static constexpr size_t kMaxWakeUpRounds = 64;
+  static constexpr WorkLimits kWakeUpLimits = {.rounds = 64, .bytes = 16384};
 
   [[nodiscard]] uint32_t type() const override { return 4; }
   [[nodiscard]] uint64_t features() const override { return kQueueFeatures; }

@@ -6,26 +6,19 @@
 
 namespace lambdo::virtio_net {
 
-class Alarm;
-
-/// Who is told of what was waited for. Called from inside of the loop: only notes it.
-class Waiting {
- public:
-  /// A FrameRead ended: it has a result.
-  virtual void read_ended() = 0;
-  /// The last write of a WriteBatch ended.
-  virtual void writes_ended() = 0;
-  /// The time came for which an alarm was set.
-  virtual void alarm_rang(const Alarm& alarm) = 0;
-
- protected:
-  ~Waiting() = default;
-};
-
-/// A moment to go on.
+/// The timer of a path that waits: for its rate limit, or for more buffers.
 class Alarm final : public reactor::Timer {
  public:
-  Alarm(reactor::Reactor& reactor, Waiting& waiting) : Timer(reactor), waiting_(waiting) {}
+  class Listener {
+   public:
+    /// The time came for which the alarm was set. Called from inside of the loop: only notes it.
+    virtual void alarm_rang() = 0;
+
+   protected:
+    ~Listener() = default;
+  };
+
+  Alarm(reactor::Reactor& reactor, Listener& listener) : Timer(reactor), listener_(listener) {}
 
   void set(int64_t at_ns) {
     is_set_ = true;
@@ -40,10 +33,10 @@ class Alarm final : public reactor::Timer {
  private:
   void fire() override {
     is_set_ = false;
-    waiting_.alarm_rang(*this);
+    listener_.alarm_rang();
   }
 
-  Waiting& waiting_;
+  Listener& listener_;
   bool is_set_ = false;
 };
 

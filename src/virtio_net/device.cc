@@ -5,6 +5,7 @@
 
 #include "base/check.h"
 #include "base/log.h"
+#include "reactor/yield.h"
 
 namespace lambdo::virtio_net {
 
@@ -31,43 +32,20 @@ static_assert(sizeof(Config) == 12);
 
 }  // namespace
 
-/// Where serve() sleeps until wake(), or for one turn of the loop.
-class Net::Doze {
- public:
-  Doze(Net& device, bool one_turn) : device_(device), one_turn_(one_turn) {}
-  [[nodiscard]] bool await_ready() const noexcept { return false; }
-  void await_suspend(std::coroutine_handle<> awaiting) {
-    waiter_.handle = awaiting;
-    device_.doze_ = this;
-    if (one_turn_) device_.wake();
-  }
-  void await_resume() const noexcept {}
-
- private:
-  friend Net;
-  Net& device_;
-  bool one_turn_;
-  reactor::Waiter waiter_;
-};
-
 Net::Net(reactor::Reactor& reactor, reactor::BlockingPool& pool, Tap tap, const NetOptions& options)
     : reactor_(reactor),
       pool_(pool),
       tap_(std::move(tap)),
       options_(options),
-      transmit_limiter_(options.transmit_limits, reactor.now_ns()),
-      receive_limiter_(options.receive_limits, reactor.now_ns()),
-      transmit_pause_(reactor, *this),
-      receive_pause_(reactor, *this),
-      shortage_(reactor, *this),
-      read_(reactor, *this),
-      batch_(reactor, *this),
+      transmit_(reactor, *this, tap_, options_, counters_.transmit),
+      receive_(reactor, *this, tap_, options_, counters_.receive),
+      work_due_(reactor),
       scope_(reactor) {
   CHECK(options.mac.is_unicast() && options.mtu >= kMinMtu);
 }
 
 Net::~Net() {
-  CHECK(!is_serving_ && !is_setting_offloads_);
+  CHECK((phase_ == Phase::unused || phase_ == Phase::stopped) && !is_setting_offloads_);
 }
 
 uint64_t Net::features() const {
@@ -87,21 +65,18 @@ void Net::read_config(uint64_t offset, std::span<std::byte> to) const {
 Result<> Net::activate(const virtio::ActivationContext& context) {
   TRY(check_features(context.features));
   context_.emplace(context);
-  is_transmit_due_ = false;
-  is_starved_ = false;
-  was_patient_ = false;
-  has_failed_ = false;
-  is_flooded_ = false;
-  if (is_stopping_) return {};
-  if (!is_serving_) {
-    is_serving_ = true;
+  if (phase_ == Phase::stopping || phase_ == Phase::stopped) return {};
+  transmit_.activate(context.queues[kTxQueue], context.features);
+  receive_.activate(context.queues[kRxQueue], context.features);
+  if (phase_ == Phase::unused) {
+    phase_ = Phase::serving;
     scope_.spawn(serve());
   }
   if (tap_.has_offloads() && !is_setting_offloads_) {
     is_setting_offloads_ = true;
     scope_.spawn(apply_offloads());
   }
-  // The link may be another than it was.
+  // The link may be another than it was when the guest was saved.
   if (context.restored) context.interrupt.signal_config();
   wake();
   return {};
@@ -109,57 +84,34 @@ Result<> Net::activate(const virtio::ActivationContext& context) {
 
 Result<Work> Net::queue_notified(uint16_t index) {
   CHECK(context_.has_value() && index < context_->queues.size());
-  if (is_stopping_) return Work::drained;
+  if (phase_ != Phase::serving) return Work::drained;
   if (index == kRxQueue) {
-    is_starved_ = false;
-    shortage_.clear();
-    // With what came it may wait for a longer frame.
-    if (std::exchange(is_read_short_, false)) read_.cancel();
-    wake();
+    receive_.queue_notified();
     return Work::drained;
   }
-  if (transmit_pause_.is_set()) return Work::drained;
-  const Work work = TRY(take_frames());
-  signal();
+  const Work work = TRY(transmit_.queue_notified());
+  context_->signal_used_queues();
   return work;
-}
-
-void Net::signal() {
-  for (uint16_t index = 0; index < kQueueMaxSizes.size(); ++index) {
-    if (queue(index).needs_notification()) context_->interrupt.signal_used(index);
-  }
 }
 
 void Net::reset() {
   context_.reset();
-  let_go();
-  transmit_pause_.clear();
-  receive_pause_.clear();
-  shortage_.clear();
-}
-
-/// What is in flight ends on its own, and concerns nobody any more.
-void Net::let_go() {
-  window_.clear();
-  target_.disown();
-  read_.forget();
-  read_.cancel();
-  batch_.forget();
-  is_read_short_ = false;
+  deactivate_paths();
 }
 
 // ---- the link
 
 void Net::set_link(bool is_up) {
-  const bool was_up = is_link_up();
-  is_link_up_ = is_up;
-  if (was_up != is_link_up()) tell_link();
-  if (!is_link_up()) read_.cancel();
+  if (link_ != Link::tap_gone && is_up != is_link_up()) {
+    link_ = is_up ? Link::up : Link::down;
+    tell_link();
+  }
+  if (!is_link_up()) receive_.cancel();
 }
 
-void Net::lose_tap() {
+void Net::tap_lost() {
   const bool was_up = is_link_up();
-  is_tap_gone_ = true;
+  link_ = Link::tap_gone;
   if (was_up) tell_link();
 }
 
@@ -175,7 +127,7 @@ Net::State Net::save() const {
 }
 
 Result<> Net::restore(const State& saved) {
-  CHECK(!context_ && !is_serving_);
+  CHECK(!context_ && (phase_ == Phase::unused || phase_ == Phase::stopped));
   if (saved.mtu != options_.mtu) {
     return fail(Code::invalid_argument, "network state with an MTU of " + std::to_string(saved.mtu) +
                                             " for a device with one of " + std::to_string(options_.mtu));
@@ -183,81 +135,68 @@ Result<> Net::restore(const State& saved) {
   if (!saved.mac.is_unicast()) {
     return fail(Code::invalid_argument, "network state with the address " + saved.mac.text() + " of a group");
   }
-  is_link_up_ = saved.is_link_up;
+  if (link_ != Link::tap_gone) link_ = saved.is_link_up ? Link::up : Link::down;
   return {};
 }
 
 // ---- the loop
 
-void Net::read_ended() {
-  wake();
-}
-
-void Net::writes_ended() {
-  is_transmit_due_ = true;
-  wake();
-}
-
-void Net::alarm_rang(const Alarm& alarm) {
-  if (&alarm == &transmit_pause_) is_transmit_due_ = true;
-  if (&alarm == &shortage_) {
-    is_starved_ = false;
-    was_patient_ = true;
-  }
-  wake();
-}
-
-void Net::wake() {
-  if (doze_ != nullptr) reactor_.resume_later(std::exchange(doze_, nullptr)->waiter_);
+/// Until the TAP's offloads are set no frame is read: it could be one that the driver does not understand.
+bool Net::may_receive() const {
+  return phase_ == Phase::serving && is_link_up() && !is_setting_offloads_;
 }
 
 bool Net::is_due() const {
-  return context_.has_value() && !has_failed_ && !is_stopping_ &&
-         (is_transmit_due_ || read_.has_result() || can_receive());
+  return phase_ == Phase::serving && (transmit_.is_due() || receive_.is_due());
 }
 
-Result<> Net::work() {
-  // Where there is more, it is due again. A batch may also end while it is made.
-  if (std::exchange(is_transmit_due_, false) && TRY(take_frames()) == Work::more) is_transmit_due_ = true;
-  TRY(give_frames());
-  signal();
+Result<> Net::run_paths() {
+  TRY(transmit_.run());
+  TRY(receive_.run());
+  context_->signal_used_queues();
   return {};
+}
+
+void Net::deactivate_paths() {
+  transmit_.deactivate();
+  receive_.deactivate();
 }
 
 Task<> Net::serve() {
-  while (!is_stopping_) {
-    co_await Doze(*this, is_due());
+  while (phase_ == Phase::serving) {
+    if (is_due()) {
+      co_await reactor::YieldOp(reactor_);
+    } else {
+      co_await work_due_.wait();
+    }
     if (!is_due()) continue;
-    if (auto worked = work(); !worked) {
-      has_failed_ = true;
-      let_go();
-      context_->interrupt.fail(std::move(worked).error());
+    if (auto ran = run_paths(); !ran) {
+      // The driver broke the rules: nothing more until its reset.
+      deactivate_paths();
+      context_->interrupt.fail(std::move(ran).error());
     }
   }
-  while (read_.is_armed() || batch_.is_busy()) co_await Doze(*this, false);
-  if (context_ && !has_failed_) {
-    if (auto settled = settle(); !settled) context_->interrupt.fail(std::move(settled).error());
-  }
-  is_serving_ = false;
+  while (transmit_.is_busy() || receive_.is_busy()) co_await work_due_.wait();
+  if (auto finished = finish_paths(); !finished) context_->interrupt.fail(std::move(finished).error());
+  phase_ = Phase::stopped;
 }
 
 /// The last of the work: what has come is delivered, and every chain is given back.
-Result<> Net::settle() {
-  TRY(give_frames());
-  TRY(finish_batch());
-  signal();
+Result<> Net::finish_paths() {
+  TRY(receive_.run());
+  TRY(transmit_.finish());
+  if (context_) context_->signal_used_queues();
   return {};
 }
 
-/// Until it is done no frame is read: it could be one that the driver does not understand.
 Task<> Net::apply_offloads() {
-  while (context_ && !is_stopping_ && applied_offloads_ != (context_->features & kGuestOffloads)) {
+  while (context_ && phase_ == Phase::serving && applied_offloads_ != (context_->features & kGuestOffloads)) {
     const uint64_t wanted = context_->features & kGuestOffloads;
     const auto set = co_await pool_.run([this, wanted] { return tap_.set_offloads(wanted); });
     if (!set) {
       log::warning("the offloads of a TAP cannot be set, its guest has no network",
                    {{"mac", options_.mac.text()}, {"error", set.error().message}});
-      lose_tap();
+      tap_lost();
       break;
     }
     applied_offloads_ = wanted;
@@ -267,15 +206,15 @@ Task<> Net::apply_offloads() {
 }
 
 Task<> Net::stop() {
-  is_stopping_ = true;
-  read_.cancel();
-  batch_.cancel();
+  if (phase_ == Phase::serving) phase_ = Phase::stopping;
+  if (phase_ == Phase::unused) phase_ = Phase::stopped;
+  transmit_.cancel();
+  receive_.cancel();
   wake();
   co_await scope_.join();
-  // Also what the last operations armed: a device may be destroyed on another thread.
-  transmit_pause_.clear();
-  receive_pause_.clear();
-  shortage_.clear();
+  // Also those that the last operations set: a device may be destroyed on another thread.
+  transmit_.clear_alarm();
+  receive_.clear_alarm();
 }
 
 }  // namespace lambdo::virtio_net

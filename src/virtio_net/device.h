@@ -9,55 +9,33 @@
 #include "base/error.h"
 #include "base/mac_address.h"
 #include "reactor/blocking_pool.h"
+#include "reactor/event.h"
 #include "reactor/reactor.h"
 #include "reactor/scope.h"
 #include "reactor/task.h"
 #include "virtio/device.h"
-#include "virtio/queue.h"
-#include "virtio_net/alarm.h"
 #include "virtio_net/counters.h"
-#include "virtio_net/frame.h"
-#include "virtio_net/frame_read.h"
-#include "virtio_net/rate_limit.h"
-#include "virtio_net/receive_window.h"
+#include "virtio_net/options.h"
+#include "virtio_net/path_host.h"
+#include "virtio_net/receive_path.h"
 #include "virtio_net/tap.h"
-#include "virtio_net/write_batch.h"
+#include "virtio_net/transmit_path.h"
 
 namespace lambdo::virtio_net {
 
-struct NetOptions {
-  /// Unicast. Frames that the guest sends from another address are dropped.
-  MacAddress mac;
-  uint16_t mtu = 1500;  ///< from kMinMtu on
-  /// Whether checksums and segmentation are offered to the guest.
-  bool offloads = true;
-  /// Without a limit unless said. A segmented frame counts as the packets that it becomes, and its own bytes.
-  DirectionLimits transmit_limits;  ///< from the guest
-  DirectionLimits receive_limits;   ///< to the guest
-};
-
 /// The network device (virtio 1.2, 5.1) with one pair of queues: frames between a guest's driver and a TAP.
 ///
-/// Frames move between guest memory and the TAP in one copy, by io_uring: those of the guest in batches, and
-/// those for it by a read that waits in the kernel with the guest's own buffers. Where frames come fast they
-/// are also read by calls that never wait, which costs as much and holds no buffer. What one side cannot take
-/// stays on the other side: in the guest's queue, or in the TAP's, which drops what is too much. What the
-/// kernel is given in front of a frame is made here of what was checked, in memory that the guest cannot
-/// change. docs/decisions/0014-network-device.md argues it.
-class Net final : public virtio::Device, private Waiting {
+/// The device owns the TAP, knows the link, and runs a TransmitPath and a ReceivePath, one a queue, from one
+/// coroutine. Frames move between guest memory and the TAP in one copy, by io_uring: those of the guest in
+/// batches, and those for it by a read that waits in the kernel with the guest's own buffers. Where frames
+/// come fast they are also read by calls that never wait, which costs as much and holds no buffer. What one
+/// side cannot take stays on the other side: in the guest's queue, or in the TAP's, which drops what is too
+/// much. The header that the kernel is given in front of a frame is made here of what was checked, in memory
+/// that the guest cannot change. docs/decisions/0014-network-device.md argues it.
+class Net final : public virtio::Device, private PathHost {
  public:
   static constexpr uint16_t kRxQueue = 0;
   static constexpr uint16_t kTxQueue = 1;
-  /// What one wake-up moves each way; the rest waits for the next turn of the loop.
-  static constexpr size_t kMaxWakeUpFrames = 256;
-  static constexpr size_t kMaxWakeUpBytes = 2 << 20;
-  /// Nor for longer than this: a frame passes the host's network stack while we wait.
-  static constexpr int64_t kMaxWakeUpNs = 1'000'000;
-  /// How long a frame waits for the guest to offer as much as the longest one needs. Then it gets what there
-  /// is.
-  static constexpr int64_t kShortageNs = 1'000'000;
-  /// A frame that comes this soon after the last one is part of a flood.
-  static constexpr int64_t kFloodNs = 20'000;
 
   /// What survives a snapshot. Plain; untrusted until restore() agreed. Rate limits start anew.
   struct State {
@@ -78,7 +56,7 @@ class Net final : public virtio::Device, private Waiting {
   /// guest are dropped, and those for it stay in the TAP.
   void set_link(bool is_up);
   /// Also down where the TAP is gone, for good.
-  [[nodiscard]] bool is_link_up() const { return is_link_up_ && !is_tap_gone_; }
+  [[nodiscard]] bool is_link_up() const override { return link_ == Link::up; }
   [[nodiscard]] const MacAddress& mac() const { return options_.mac; }
   [[nodiscard]] const Counters& counters() const { return counters_; }
 
@@ -102,43 +80,30 @@ class Net final : public virtio::Device, private Waiting {
 
  private:
   static constexpr std::array<uint16_t, 2> kQueueMaxSizes = {256, 256};
-  class Budget;
-  class Doze;
-  /// Whether the guest offers enough for the next frame.
-  enum class Room : uint8_t { enough, look_again, wait };
 
-  [[nodiscard]] virtio::Queue& queue(uint16_t index) { return context_->queues[index]; }
-  [[nodiscard]] bool has(uint64_t features) const { return (context_->features & features) == features; }
+  /// From the first activation on the device's coroutine runs: serve().
+  enum class Phase : uint8_t {
+    unused,    ///< no driver ever ran the device
+    serving,   ///< also between a reset and the next activation
+    stopping,  ///< operations that hold the TAP and guest memory end
+    stopped,
+  };
+  enum class Link : uint8_t {
+    down,  ///< the host wants it so
+    up,
+    tap_gone,  ///< down for good
+  };
 
-  // transmit.cc: from the guest.
-  Result<virtio::Work> take_frames();
-  std::optional<Drop> transmit(const virtio::DescriptorChain& chain, Budget& budget);
-  Result<> finish_batch();
-  void count_written(const WriteBatch::Frame& frame);
+  // PathHost, for the paths.
+  [[nodiscard]] bool may_receive() const override;
+  void tap_lost() override;
+  void wake() override { work_due_.notify_one(); }
 
-  // receive.cc: to the guest.
-  [[nodiscard]] bool can_receive() const;
-  [[nodiscard]] uint64_t longest_bytes() const;
-  Result<virtio::Work> give_frames();
-  Result<virtio::Work> fill_buffers(virtio::Queue& frames);
-  Result<Room> find_room(virtio::Queue& frames);
-  Result<> finish_read(virtio::Queue& frames, Budget& budget);
-  Result<> read_now(virtio::Queue& frames, Budget& budget);
-  Result<> take_frame(virtio::Queue& frames, Budget& budget, size_t read_bytes);
-  Result<> deliver(virtio::Queue& frames, uint64_t frame_bytes);
-
-  // device.cc: the loop.
-  void read_ended() override;
-  void writes_ended() override;
-  void alarm_rang(const Alarm& alarm) override;
-  void lose_tap();
   void tell_link();
-  void signal();
-  void wake();
   [[nodiscard]] bool is_due() const;
-  Result<> work();
-  Result<> settle();
-  void let_go();
+  Result<> run_paths();
+  Result<> finish_paths();
+  void deactivate_paths();
   reactor::Task<> serve();
   reactor::Task<> apply_offloads();
 
@@ -148,56 +113,14 @@ class Net final : public virtio::Device, private Waiting {
   const NetOptions options_;
   std::optional<virtio::ActivationContext> context_;
   Counters counters_;
-  RateLimiter transmit_limiter_;
-  RateLimiter receive_limiter_;
-  ReceiveWindow window_;
-
-  // Why frames of the guest's wait, if they do.
-  Alarm transmit_pause_;
-  bool is_transmit_due_ = false;  // for the loop, not for a notification
-  // Why frames for it wait.
-  bool is_starved_ = false;     // of buffers, until the driver notifies or `shortage_` ends
-  bool was_patient_ = false;    // `shortage_` ended: a frame gets what there is
-  bool is_read_short_ = false;  // it waits with less than the longest frame needs
-  bool is_flooded_ = false;     // frames are read without waiting
-  int64_t read_armed_ns_ = 0;
-  bool has_failed_ = false;  // the driver broke the rules: nothing until its reset
-  bool is_setting_offloads_ = false;
-  Alarm receive_pause_;
-  Alarm shortage_;
-
+  Phase phase_ = Phase::unused;
+  Link link_ = Link::up;
+  bool is_setting_offloads_ = false;          // apply_offloads() runs
   std::optional<uint64_t> applied_offloads_;  // features that the TAP was last told
-  bool is_link_up_ = true;
-  bool is_tap_gone_ = false;
-  bool is_stopping_ = false;
-  bool is_serving_ = false;
-  FrameTarget target_;
-  FrameRead read_;
-  WriteBatch batch_;
-  Doze* doze_ = nullptr;
+  TransmitPath transmit_;
+  ReceivePath receive_;
+  reactor::Event work_due_;  // serve() waits for it
   reactor::Scope scope_;
-};
-
-/// What one wake-up may still do.
-class Net::Budget {
- public:
-  explicit Budget(const reactor::Reactor& reactor)
-      : reactor_(reactor), now_ns_(reactor.now_ns()), end_ns_(now_ns_ + kMaxWakeUpNs) {}
-  void spend(size_t len_bytes) { len_bytes_ += len_bytes; }
-  /// Counts a frame; false where there is nothing left for it.
-  bool begin_frame() {
-    now_ns_ = reactor_.now_ns();
-    return frames_++ < kMaxWakeUpFrames && len_bytes_ < kMaxWakeUpBytes && now_ns_ < end_ns_;
-  }
-  /// When the frame was begun.
-  [[nodiscard]] int64_t now_ns() const { return now_ns_; }
-
- private:
-  const reactor::Reactor& reactor_;
-  int64_t now_ns_;
-  int64_t end_ns_;
-  size_t frames_ = 0;
-  size_t len_bytes_ = 0;
 };
 
 }  // namespace lambdo::virtio_net

@@ -42,7 +42,7 @@ void FrameRead::forget() {
 
 void FrameRead::complete(int result, uint32_t /*flags*/) {
   if (!is_forgotten_) result_ = result;
-  waiting_.read_ended();
+  listener_.read_ended();
 }
 
 }  // namespace lambdo::virtio_net

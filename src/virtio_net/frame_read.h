@@ -9,7 +9,6 @@
 #include <span>
 
 #include "reactor/reactor.h"
-#include "virtio_net/alarm.h"
 #include "virtio_net/frame.h"
 #include "virtio_net/receive_window.h"
 
@@ -40,7 +39,17 @@ class FrameTarget {
 /// A read of one frame into guest memory that waits in the kernel until there is one.
 class FrameRead final : public reactor::Operation {
  public:
-  FrameRead(reactor::Reactor& reactor, Waiting& waiting) : Operation(reactor), waiting_(waiting) {}
+  class Listener {
+   public:
+    /// The read ended; it has a result unless it was forgotten. Called from inside of the loop: only notes
+    /// it.
+    virtual void read_ended() = 0;
+
+   protected:
+    ~Listener() = default;
+  };
+
+  FrameRead(reactor::Reactor& reactor, Listener& listener) : Operation(reactor), listener_(listener) {}
 
   /// Not while in flight, nor while it has a result.
   void arm(int fd, const FrameTarget& target);
@@ -56,7 +65,7 @@ class FrameRead final : public reactor::Operation {
  private:
   void complete(int result, uint32_t flags) override;
 
-  Waiting& waiting_;
+  Listener& listener_;
   std::optional<int> result_;
   bool is_forgotten_ = false;
 };

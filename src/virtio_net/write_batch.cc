@@ -12,7 +12,7 @@ void WriteBatch::Write::submit_to(int fd, std::span<const iovec> parts) {
   io_uring_sqe_set_data(&entry, static_cast<Operation*>(this));
 }
 
-WriteBatch::WriteBatch(reactor::Reactor& reactor, Waiting& waiting) : waiting_(waiting) {
+WriteBatch::WriteBatch(reactor::Reactor& reactor, Listener& listener) : listener_(listener) {
   for (size_t i = 0; i < kMaxFrames; ++i) writes_[i] = std::make_unique<Write>(reactor, *this, i);
 }
 
@@ -50,7 +50,7 @@ void WriteBatch::add(int fd, const virtio::DescriptorChain& chain, const Transmi
 
 void WriteBatch::ended(size_t index, int result) {
   frames_[index].result = result;
-  if (--in_flight_ == 0) waiting_.writes_ended();
+  if (--in_flight_ == 0) listener_.writes_ended();
 }
 
 void WriteBatch::clear() {

@@ -10,7 +10,6 @@
 
 #include "reactor/reactor.h"
 #include "virtio/chain.h"
-#include "virtio_net/alarm.h"
 #include "virtio_net/frame.h"
 
 namespace lambdo::virtio_net {
@@ -25,6 +24,15 @@ class WriteBatch {
   static constexpr uint64_t kMaxBytes = 512 << 10;
   static constexpr uint32_t kMaxPackets = 256;
 
+  class Listener {
+   public:
+    /// The last write of the batch ended. Called from inside of the loop: only notes it.
+    virtual void writes_ended() = 0;
+
+   protected:
+    ~Listener() = default;
+  };
+
   /// A frame in it.
   struct Frame {
     uint16_t head;         ///< of its chain
@@ -32,7 +40,7 @@ class WriteBatch {
     int result;            ///< what was written, header included, or -errno
   };
 
-  WriteBatch(reactor::Reactor& reactor, Waiting& waiting);
+  WriteBatch(reactor::Reactor& reactor, Listener& listener);
   WriteBatch(const WriteBatch&) = delete;
   WriteBatch& operator=(const WriteBatch&) = delete;
   ~WriteBatch() = default;
@@ -83,7 +91,7 @@ class WriteBatch {
   void append_part(std::span<const std::byte> bytes);
   void ended(size_t index, int result);
 
-  Waiting& waiting_;
+  Listener& listener_;
   std::array<std::unique_ptr<Write>, kMaxFrames> writes_;
   std::array<Frame, kMaxFrames> frames_{};
   std::array<iovec, kMaxParts> parts_{};

@@ -8,11 +8,13 @@
 
 #include "base/check.h"
 #include "base/syscalls.h"
+#include "reactor/yield.h"
 
 namespace lambdo::vsock {
 
 using reactor::CancelToken;
 using reactor::Task;
+using virtio::DescriptorChain;
 using virtio::Work;
 
 namespace {
@@ -30,41 +32,11 @@ bool is_guest_cid(uint64_t cid) {
 
 }  // namespace
 
-/// A call of the host's that waits for the guest's answer.
-struct Vsock::Dial {
-  explicit Dial(reactor::Reactor& reactor) : answered(reactor) {}
-  reactor::Event answered;
-  std::optional<bool> established;
-};
-
-/// Where serve() sleeps until wake(), or for one turn of the loop.
-class Vsock::Doze {
- public:
-  Doze(Vsock& device, bool one_turn) : device_(device), one_turn_(one_turn) {}
-  [[nodiscard]] bool await_ready() const noexcept { return false; }
-  void await_suspend(std::coroutine_handle<> awaiting) {
-    waiter_.handle = awaiting;
-    device_.doze_ = this;
-    if (one_turn_) device_.wake();
-  }
-  void await_resume() const noexcept {}
-
- private:
-  friend Vsock;
-  Vsock& device_;
-  bool one_turn_;
-  reactor::Waiter waiter_;
-};
-
-size_t Vsock::PortsHash::operator()(const Ports& ports) const {
-  // The guest chooses its ports, and may choose them all alike: an odd factor spreads what differs, and the
-  // table holds max_connections at most.
-  return (uint64_t{ports.host} << 32 | ports.guest) * 0x9e3779b97f4a7c15 >> 16;
-}
-
 Vsock::Vsock(reactor::Reactor& reactor, VsockOptions options)
     : reactor_(reactor),
       options_(options),
+      work_due_(reactor),
+      streams_(reactor, work_due_, options.buffer_bytes),
       next_host_port_(kFirstHostPort),
       dials_ended_(reactor),
       scope_(reactor) {
@@ -86,35 +58,26 @@ void Vsock::read_config(uint64_t offset, std::span<std::byte> to) const {
 Result<> Vsock::activate(const virtio::ActivationContext& context) {
   context_.emplace(context);
   is_starved_ = false;
-  // A guest that goes on from a snapshot believes in connections that are gone (virtio 1.2, 5.10.6.7).
-  if (context.restored) transport_reset_due_ = true;
-  is_held_back_ = transport_reset_due_;
+  transport_reset_.activate(context.restored);
   return {};
 }
 
 Result<Work> Vsock::queue_notified(uint16_t index) {
   CHECK(context_.has_value() && index < context_->queues.size());
   Work work = Work::drained;
-  if (index == kEventQueue) TRY(give_events());
+  if (index == kEventQueue) TRY(transport_reset_.serve(queue(kEventQueue)));
   if (index == kTxQueue) work = TRY(take_packets());
   if (index == kRxQueue) is_starved_ = false;
   if (TRY(give_packets()) == Work::more) work = Work::more;
-  signal();
+  context_->signal_used_queues();
   return work;
-}
-
-void Vsock::signal() {
-  for (uint16_t index = 0; index < kQueueMaxSizes.size(); ++index) {
-    if (queue(index).needs_notification()) context_->interrupt.signal_used(index);
-  }
 }
 
 void Vsock::reset() {
   context_.reset();
-  refusal_count_ = 0;
-  transport_reset_due_ = false;
-  is_held_back_ = false;
-  while (!streams_.empty()) detach(*streams_.begin()->second);
+  resets_.clear();
+  transport_reset_.clear();
+  streams_.detach_all();
 }
 
 // ---- the host's side
@@ -129,9 +92,9 @@ void Vsock::listen(uint32_t port, Accepted accepted) {
 
 std::optional<Ports> Vsock::free_ports(uint32_t guest_port) {
   // One more than can be taken.
-  for (size_t i = 0; i <= streams_.size() + 1; ++i) {
+  for (size_t i = 0; i <= streams_.attached() + 1; ++i) {
     const Ports ports = {next_host_port_++, guest_port};
-    if (ports.host != kNoPort && !streams_.contains(ports)) return ports;
+    if (ports.host != kNoPort && streams_.find(ports) == nullptr) return ports;
   }
   return std::nullopt;
 }
@@ -148,8 +111,8 @@ Task<Result<Fd>> Vsock::connect(uint32_t port, CancelToken token) {
   Stream& stream = add(Connection::dialled(*ports, options_.buffer_bytes), std::move(sockets.first));
   stream.dial = &dial;
   ++dials_;
-  update(stream);
-  wake();
+  streams_.update(stream);
+  work_due_.notify_one();
   const auto waited = co_await dial.answered.wait(token);
   if (!dial.established) {
     // Cancelled: nobody but an answer ends the stream before, and that is told to the dial.
@@ -162,23 +125,10 @@ Task<Result<Fd>> Vsock::connect(uint32_t port, CancelToken token) {
   co_return std::move(sockets.second);
 }
 
-void Vsock::end_dial(Stream& stream, bool established) {
-  auto* dial = static_cast<Dial*>(std::exchange(stream.dial, nullptr));
-  if (dial == nullptr) return;
-  dial->established = established;
-  dial->answered.set();
-}
-
 Task<> Vsock::stop() {
   is_stopping_ = true;
-  while (!streams_.empty()) detach(*streams_.begin()->second);
-  // From the back: finish() may take the stream out and move the last one to its place.
-  for (size_t i = leaving_.size(); i > 0; --i) {
-    Stream& stream = *leaving_[i - 1];
-    stream.close();
-    finish(stream);
-  }
-  wake();
+  streams_.close_all();
+  work_due_.notify_one();
   co_await scope_.join();
   while (dials_ > 0) co_await dials_ended_.wait();
 }
@@ -188,7 +138,7 @@ Task<> Vsock::stop() {
 Vsock::State Vsock::save() const {
   return {.guest_cid = options_.guest_cid,
           .next_host_port = next_host_port_,
-          .transport_reset_due = transport_reset_due_ || is_held_back_};
+          .transport_reset_due = transport_reset_.is_due()};
 }
 
 Result<> Vsock::restore(const State& saved) {
@@ -199,18 +149,186 @@ Result<> Vsock::restore(const State& saved) {
   }
   // Going on from there, a new call is not mistaken for one that the guest still believes in.
   next_host_port_ = saved.next_host_port;
-  transport_reset_due_ = saved.transport_reset_due;
+  transport_reset_.restore(saved.transport_reset_due);
   return {};
 }
 
-// ---- streams
+// ---- from the guest
 
-Stream& Vsock::add(Connection connection, Fd socket) {
-  StreamOwner& owner = *this;
-  auto stream =
-      std::make_unique<Stream>(reactor_, owner, connection, std::move(socket), options_.buffer_bytes);
-  Stream& added = *stream;
-  streams_.emplace(connection.ports(), std::move(stream));
+Result<Work> Vsock::take_packets() {
+  virtio::Queue& packets = queue(kTxQueue);
+  virtio::WorkBudget budget(kWakeUpLimits, reactor_.now_ns());
+  packets.disable_notifications();
+  while (budget.begin_round(reactor_.now_ns())) {
+    const auto chain = TRY(packets.pop());
+    if (!chain) {
+      if (!packets.enable_notifications()) return Work::drained;
+      continue;
+    }
+    budget.spend(take_packet(*chain));
+    TRY(packets.push_used(chain->head(), 0));
+  }
+  return Work::more;
+}
+
+/// Handles one packet for good, and returns how much it carried. Nothing the guest says in it is an error of
+/// the device: it is ignored, or its connection is reset.
+uint32_t Vsock::take_packet(const DescriptorChain& chain) {
+  RawHeader raw;
+  if (chain.copy_readable(0, raw) < raw.size()) return 0;
+  const Header header = decode(raw);
+  Stream* stream = streams_.find({header.dst_port, header.src_port});
+  switch (admit(header, options_.guest_cid, chain.readable_bytes() - raw.size())) {
+    case Admission::ignore:
+      return 0;
+    case Admission::refuse:
+      // A connection of another type is none of ours, even where its ports are.
+      if (stream == nullptr || header.type != kTypeStream) {
+        refuse(header);
+      } else {
+        reset_connection(*stream);
+      }
+      return 0;
+    case Admission::accept:
+      break;
+  }
+  if (stream != nullptr) {
+    take_for(*stream, header, chain);
+  } else if (op_of(header) == Op::request) {
+    accept(header);
+  } else {
+    refuse(header);
+  }
+  return header.len_bytes;
+}
+
+void Vsock::take_for(Stream& stream, const Header& header, const DescriptorChain& chain) {
+  switch (stream.connection.receive(header)) {
+    case Reaction::none:
+      break;
+    case Reaction::established:
+      stream.answer_dial(true);
+      break;
+    case Reaction::data:
+      stream.take(chain, header.len_bytes);
+      break;
+    case Reaction::shut_down:
+      // Both ways is how the guest closes, and it waits for the reset (Linux: for 8 s).
+      if (!stream.connection.guest_sends() && !stream.connection.guest_receives()) {
+        return reset_connection(stream);
+      }
+      stream.follow_guest_shutdown();
+      break;
+    case Reaction::ended:
+      return streams_.detach(stream);
+    case Reaction::violation:
+      return reset_connection(stream);
+  }
+  streams_.update(stream);
+}
+
+void Vsock::accept(const Header& request) {
+  const auto listener = listeners_.find(request.dst_port);
+  if (listener == listeners_.end() || is_stopping_ || connections() >= options_.max_connections) {
+    return refuse(request);
+  }
+  auto sockets = sys::socketpair(SOCK_STREAM);
+  if (!sockets) return refuse(request);
+  streams_.update(add(Connection::accepted(request, options_.buffer_bytes), std::move(sockets->first)));
+  // The handler may close its own port: it is not in the table while it runs.
+  Accepted handler = std::exchange(listener->second, nullptr);
+  handler(std::move(sockets->second), request.src_port);
+  const auto still = listeners_.find(request.dst_port);
+  if (still != listeners_.end() && !still->second) still->second = std::move(handler);
+}
+
+void Vsock::refuse(const Header& header) {
+  // A reset is never answered, or two sides could go on for ever.
+  if (op_of(header) != Op::reset) refuse({header.dst_port, header.src_port}, header.type);
+}
+
+void Vsock::refuse(const Ports& ports, uint16_t type) {
+  if (!context_) return;
+  resets_.push({ports, type});
+  work_due_.notify_one();
+}
+
+// ---- to the guest
+
+Result<Work> Vsock::give_packets() {
+  virtio::Queue& packets = queue(kRxQueue);
+  virtio::WorkBudget budget(kWakeUpLimits, reactor_.now_ns());
+  packets.disable_notifications();
+  while (budget.begin_round(reactor_.now_ns())) {
+    if (!has_packets()) return Work::drained;
+    const auto chain = TRY(packets.pop());
+    if (!chain) {
+      // Only now is a notification of use: new buffers are not news while there is nothing to put into them.
+      is_starved_ = !packets.enable_notifications();
+      if (is_starved_) return Work::drained;
+      continue;
+    }
+    if (chain->writable_bytes() <= kHeaderBytes) {
+      // Of no use for anything; without bytes Linux drops it.
+      TRY(packets.push_used(chain->head(), 0));
+      continue;
+    }
+    budget.spend(TRY(give_next(*chain)));
+  }
+  return has_packets() ? Work::more : Work::drained;
+}
+
+/// Puts one packet into `chain`, or leaves it in the queue. Returns the bytes of payload.
+Result<size_t> Vsock::give_next(const DescriptorChain& chain) {
+  if (!resets_.empty()) return give_reset(chain);
+  Stream* stream = streams_.take_sender();
+  const auto control = stream->connection.take_control(options_.guest_cid);
+  if (!control) return give_data(*stream, chain);
+  streams_.update(*stream);
+  return push(chain, *control);
+}
+
+Result<size_t> Vsock::give_reset(const DescriptorChain& chain) {
+  const ResetQueue::Reset reset = resets_.pop();
+  return push(chain, {.src_cid = kHostCid,
+                      .dst_cid = options_.guest_cid,
+                      .src_port = reset.ports.host,
+                      .dst_port = reset.ports.guest,
+                      .type = reset.type,
+                      .op = static_cast<uint16_t>(Op::reset)});
+}
+
+Result<size_t> Vsock::give_data(Stream& stream, const DescriptorChain& chain) {
+  const uint64_t room_bytes = std::min<uint64_t>(chain.writable_bytes() - kHeaderBytes, kMaxPayloadBytes);
+  const auto max_bytes = static_cast<uint32_t>(std::min<uint64_t>(room_bytes, stream.connection.sendable()));
+  uint32_t len_bytes = 0;
+  auto received = Stream::Received::nothing;
+  if (max_bytes > 0 && stream.is_readable()) received = stream.receive(chain, max_bytes, len_bytes);
+  if (received == Stream::Received::bytes) {
+    const Header header = stream.connection.take_data(options_.guest_cid, len_bytes);
+    streams_.update(stream);
+    return push(chain, header);
+  }
+  queue(kRxQueue).unpop();
+  if (received == Stream::Received::broken) {
+    // The host did not read all that the guest sent: the guest is not to believe that it did.
+    reset_connection(stream);
+  } else {
+    streams_.update(stream);
+  }
+  return 0;
+}
+
+Result<size_t> Vsock::push(const DescriptorChain& chain, const Header& header) {
+  chain.copy_writable(0, encode(header));
+  TRY(queue(kRxQueue).push_used(chain.head(), static_cast<uint32_t>(kHeaderBytes) + header.len_bytes));
+  return header.len_bytes;
+}
+
+// ---- the loop
+
+Stream& Vsock::add(const Connection& connection, Fd socket) {
+  Stream& added = streams_.add(connection, std::move(socket));
   if (!is_serving_) {
     is_serving_ = true;
     scope_.spawn(serve());
@@ -218,69 +336,20 @@ Stream& Vsock::add(Connection connection, Fd socket) {
   return added;
 }
 
-/// Whatever happened to a stream that the guest has: what is due next is arranged.
-void Vsock::update(Stream& stream) {
-  if (stream.is_readable() && stream.connection.sendable() == 0) stream.connection.stalled();
-  stream.watch();
-  if (stream.connection.has_control() || (stream.is_readable() && stream.connection.sendable() > 0)) {
-    sending_.add(stream.send_link);
-  }
-}
-
-/// The guest's side is over: bytes that it sent still go to the host.
-void Vsock::detach(Stream& stream) {
-  end_dial(stream, false);
-  stream.send_link.unlink();
-  const auto place = streams_.find(stream.connection.ports());
-  CHECK(place != streams_.end() && place->second.get() == &stream);
-  leaving_.push_back(std::move(place->second));
-  streams_.erase(place);
-  stream.leave();
-  finish(stream);
-}
-
-/// Lets go of a stream that left once nothing is owed and nothing under way.
-void Vsock::finish(Stream& stream) {
-  if (stream.has_backlog()) return stream.watch();
-  stream.close();
-  if (!stream.is_idle()) return;
-  const auto place = std::ranges::find_if(leaving_, [&](const auto& left) { return left.get() == &stream; });
-  CHECK(place != leaving_.end());
-  std::swap(*place, leaving_.back());
-  leaving_.pop_back();
-}
-
 void Vsock::reset_connection(Stream& stream) {
   refuse(stream.connection.ports(), kTypeStream);
-  detach(stream);
-}
-
-void Vsock::stream_ready(Stream& stream) {
-  ready_.add(stream.ready_link);
-  wake();
-}
-
-void Vsock::handle_ready() {
-  while (Stream* stream = ready_.take()) {
-    stream->note_ready();
-    const auto place = streams_.find(stream->connection.ports());
-    if (place != streams_.end() && place->second.get() == stream) {
-      update(*stream);
-    } else {
-      finish(*stream);
-    }
-  }
-}
-
-void Vsock::wake() {
-  if (doze_ != nullptr) reactor_.resume_later(std::exchange(doze_, nullptr)->waiter_);
+  streams_.detach(stream);
 }
 
 Task<> Vsock::serve() {
   while (!is_stopping_ || connections() > 0) {
     const bool can_give = context_ && has_packets() && !is_starved_;
-    if (can_give || ready_.empty()) co_await Doze(*this, can_give);
-    handle_ready();
+    if (can_give) {
+      co_await reactor::YieldOp(reactor_);
+    } else if (!streams_.has_ready()) {
+      co_await work_due_.wait();
+    }
+    streams_.handle_ready();
     if (!context_ || !has_packets() || is_starved_) continue;
     if (auto given = give_packets(); !given) {
       context_->interrupt.fail(std::move(given).error());
@@ -288,7 +357,7 @@ Task<> Vsock::serve() {
       is_starved_ = true;
       continue;
     }
-    signal();
+    context_->signal_used_queues();
   }
   is_serving_ = false;
 }

@@ -5,11 +5,8 @@
 #include <cstdint>
 #include <functional>
 #include <map>
-#include <memory>
 #include <optional>
 #include <span>
-#include <unordered_map>
-#include <vector>
 
 #include "base/error.h"
 #include "base/fd.h"
@@ -19,9 +16,13 @@
 #include "reactor/task.h"
 #include "virtio/device.h"
 #include "virtio/queue.h"
+#include "virtio/work_budget.h"
 #include "vsock/connection.h"
 #include "vsock/packet.h"
+#include "vsock/reset_queue.h"
 #include "vsock/stream.h"
+#include "vsock/stream_table.h"
+#include "vsock/transport_reset.h"
 
 namespace lambdo::vsock {
 
@@ -41,19 +42,14 @@ struct VsockOptions {
 /// memory and that socket in one copy, by calls that never wait, when a queue is served; io_uring only tells
 /// when a socket is ready. So no operation of the kernel's ever holds guest memory, and a connection whose
 /// host does not read holds nobody up: what it is owed waits in a buffer as large as the credit it was given.
-class Vsock final : public virtio::Device, private StreamOwner {
+class Vsock final : public virtio::Device {
  public:
   static constexpr uint16_t kRxQueue = 0;
   static constexpr uint16_t kTxQueue = 1;
   static constexpr uint16_t kEventQueue = 2;
-  /// What one wake-up moves each way; the rest waits for the next turn of the loop.
-  static constexpr size_t kMaxWakeUpPackets = 256;
-  static constexpr size_t kMaxWakeUpBytes = 2 << 20;
-  /// Nor for longer than this: a guest that scatters its buffers over memory never touched has
-  /// this process fault in a page for each of them.
-  static constexpr int64_t kMaxWakeUpNs = 2'000'000;
-  /// Resets owed to the guest for what has no connection; beyond, none is sent.
-  static constexpr size_t kMaxRefusals = 256;
+  /// Each way. The time counts because a guest that scatters its buffers over memory never touched has this
+  /// process fault in a page for each of them.
+  static constexpr virtio::WorkLimits kWakeUpLimits = {.rounds = 256, .bytes = 2 << 20, .time_ns = 2'000'000};
 
   /// What survives a snapshot. Plain; untrusted until restore() agreed.
   struct State {
@@ -88,7 +84,7 @@ class Vsock final : public virtio::Device, private StreamOwner {
   reactor::Task<> stop();
 
   /// Connections that exist, the ending included.
-  [[nodiscard]] size_t connections() const { return streams_.size() + leaving_.size(); }
+  [[nodiscard]] size_t connections() const { return streams_.size(); }
 
   [[nodiscard]] State save() const;
   /// Into a device that has no connections. invalid_argument where the state is not of a device with these
@@ -107,38 +103,9 @@ class Vsock final : public virtio::Device, private StreamOwner {
  private:
   static constexpr std::array<uint16_t, 3> kQueueMaxSizes = {256, 256, 16};
 
-  struct PortsHash {
-    size_t operator()(const Ports& ports) const;
-  };
-  /// A reset that belongs to no connection.
-  struct Refusal {
-    Ports ports;
-    uint16_t type;
-  };
-  struct Dial;
-  class Doze;
-
   [[nodiscard]] virtio::Queue& queue(uint16_t index) { return context_->queues[index]; }
 
-  /// What one wake-up may still do.
-  class Budget {
-   public:
-    explicit Budget(const reactor::Reactor& reactor)
-        : reactor_(reactor), end_ns_(reactor.now_ns() + kMaxWakeUpNs) {}
-    void spend(size_t len_bytes) { len_bytes_ += len_bytes; }
-    /// Counts a packet; false where there is nothing left for it.
-    bool begin_packet() {
-      return packets_++ < kMaxWakeUpPackets && len_bytes_ < kMaxWakeUpBytes && reactor_.now_ns() < end_ns_;
-    }
-
-   private:
-    const reactor::Reactor& reactor_;
-    int64_t end_ns_;
-    size_t packets_ = 0;
-    size_t len_bytes_ = 0;
-  };
-
-  // transmit.cc: from the guest.
+  // From the guest.
   Result<virtio::Work> take_packets();
   uint32_t take_packet(const virtio::DescriptorChain& chain);
   void take_for(Stream& stream, const Header& header, const virtio::DescriptorChain& chain);
@@ -146,29 +113,18 @@ class Vsock final : public virtio::Device, private StreamOwner {
   void refuse(const Header& header);
   void refuse(const Ports& ports, uint16_t type);
 
-  // receive.cc: to the guest.
+  // To the guest.
   Result<virtio::Work> give_packets();
   Result<size_t> give_next(const virtio::DescriptorChain& chain);
-  Result<size_t> give_refusal(const virtio::DescriptorChain& chain);
+  Result<size_t> give_reset(const virtio::DescriptorChain& chain);
   Result<size_t> give_data(Stream& stream, const virtio::DescriptorChain& chain);
   Result<size_t> push(const virtio::DescriptorChain& chain, const Header& header);
-  Result<> give_events();
-  Result<size_t> count_event_chains();
-
-  // device.cc: streams and the loop.
-  void stream_ready(Stream& stream) override;
-  Stream& add(Connection connection, Fd socket);
-  void update(Stream& stream);
-  void detach(Stream& stream);
-  void finish(Stream& stream);
-  void reset_connection(Stream& stream);
-  void end_dial(Stream& stream, bool established);
-  void handle_ready();
   [[nodiscard]] bool has_packets() const {
-    return !is_held_back_ && (refusal_count_ > 0 || !sending_.empty());
+    return !transport_reset_.holds_packets() && (!resets_.empty() || streams_.has_packets());
   }
-  void signal();
-  void wake();
+
+  Stream& add(const Connection& connection, Fd socket);
+  void reset_connection(Stream& stream);
   reactor::Task<> serve();
   [[nodiscard]] std::optional<Ports> free_ports(uint32_t guest_port);
 
@@ -176,23 +132,14 @@ class Vsock final : public virtio::Device, private StreamOwner {
   const VsockOptions options_;
   std::optional<virtio::ActivationContext> context_;
   std::map<uint32_t, Accepted> listeners_;
-  std::unordered_map<Ports, std::unique_ptr<Stream>, PortsHash> streams_;
-  std::vector<std::unique_ptr<Stream>> leaving_;  // no longer the guest's
-  StreamList ready_;                              // sockets that became ready
-  StreamList sending_;                            // have packets for the guest, each once, in turn
-  std::array<Refusal, kMaxRefusals> refusals_;
-  size_t first_refusal_ = 0;
-  size_t refusal_count_ = 0;
+  reactor::Event work_due_;  // serve() waits for it
+  StreamTable streams_;
+  ResetQueue resets_;
+  TransportReset transport_reset_;
   uint32_t next_host_port_;
-  bool transport_reset_due_ = false;
-  // After a restore, until the driver has dealt with the event: it then drops every connection it knows, and
-  // one that was made before would be among them.
-  bool is_held_back_ = false;
-  size_t event_chains_ = 0;  // that were left when the event was given
   bool is_starved_ = false;  // of receive buffers
   bool is_stopping_ = false;
   bool is_serving_ = false;
-  Doze* doze_ = nullptr;
   size_t dials_ = 0;
   reactor::Event dials_ended_;
   reactor::Scope scope_;

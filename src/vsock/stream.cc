@@ -87,6 +87,13 @@ Stream::Stream(reactor::Reactor& reactor, StreamOwner& owner, const Connection& 
       input_(reactor, *this),
       output_(reactor, *this) {}
 
+void Stream::answer_dial(bool established) {
+  Dial* answered = std::exchange(dial, nullptr);
+  if (answered == nullptr) return;
+  answered->established = established;
+  answered->answered.set();
+}
+
 void Stream::take(const virtio::DescriptorChain& chain, uint32_t len_bytes) {
   size_t sent_bytes = 0;
   if (!connection.host_receives()) {

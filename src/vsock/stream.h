@@ -8,6 +8,7 @@
 #include "virtio/chain.h"
 #include "vsock/backlog.h"
 #include "vsock/connection.h"
+#include "vsock/dial.h"
 
 namespace lambdo::vsock {
 
@@ -88,8 +89,10 @@ class Stream {
   Connection connection;
   StreamLink ready_link{*this};
   StreamLink send_link{*this};
-  /// Who waits for the answer to the host's call; the device's.
-  void* dial = nullptr;
+  /// Who waits for the answer to the host's call, if somebody does.
+  Dial* dial = nullptr;
+  /// The guest answered the host's call, or never will. Nothing where nobody waits.
+  void answer_dial(bool established);
 
   /// Takes the payload of an admitted packet: to the socket what it takes, the rest to the backlog.
   void take(const virtio::DescriptorChain& chain, uint32_t len_bytes);

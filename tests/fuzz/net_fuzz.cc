@@ -17,6 +17,7 @@
 #include "../unit/virtio/loopback.h"
 #include "base/check.h"
 #include "base/syscalls.h"
+#include "input.h"
 #include "reactor/blocking_pool.h"
 #include "reactor/reactor.h"
 #include "reactor/timer.h"
@@ -27,6 +28,7 @@ namespace lambdo::virtio_net::testing {
 
 namespace {
 
+using fuzz::Input;
 using reactor::Reactor;
 using reactor::Task;
 
@@ -43,26 +45,6 @@ constexpr NetOptions kOptions = {.mac = kMac,
                                  .mtu = 1500,
                                  .transmit_limits = {.packets = {.per_second = 1'000'000, .burst = 16}},
                                  .receive_limits = {.bytes = {.per_second = 1'000'000'000, .burst = 4000}}};
-
-/// Reads the input; zeros at its end.
-class Input {
- public:
-  explicit Input(std::span<const uint8_t> bytes) : bytes_(bytes) {}
-
-  [[nodiscard]] bool is_empty() const { return bytes_.empty(); }
-
-  template <typename T>
-  T take() {
-    T value{};
-    const size_t count = std::min(sizeof value, bytes_.size());
-    std::memcpy(&value, bytes_.data(), count);
-    bytes_ = bytes_.subspan(count);
-    return value;
-  }
-
- private:
-  std::span<const uint8_t> bytes_;
-};
 
 /// One run: a guest with its device, and the other end of its wire.
 class Run {
@@ -141,7 +123,7 @@ class Run {
   /// Offers a frame that lies at kTransmitData behind its header, in parts.
   void put(const Header& header, size_t frame_bytes, uint8_t cut) {
     auto& queue = *queues_[Net::kTxQueue];
-    for (uint16_t i = 0; i < kQueueSize && queue.take_used(); ++i) continue;
+    queue.take_all_used();
     if (queue.free_descriptors() < 3) return;
     std::memcpy(memory_.at(kTransmitData, kHeaderBytes), &header, kHeaderBytes);
     const auto all_bytes = static_cast<uint32_t>(kHeaderBytes + frame_bytes);
@@ -204,14 +186,10 @@ class Run {
     auto& queue = *queues_[Net::kRxQueue];
     const auto first_bytes = input.take<uint8_t>();
     const auto more_bytes = input.take<uint16_t>() % 0x2000U;
-    collect();
+    queue.take_all_used();
     if (queue.free_descriptors() < 2) return;
     queue.add({{kReceiveData, first_bytes, true}, {kReceiveData + first_bytes, more_bytes, true}});
     notify(Net::kRxQueue);
-  }
-
-  void collect() {
-    for (uint16_t i = 0; i < kQueueSize && queues_[Net::kRxQueue]->take_used(); ++i) continue;
   }
 
   void notify(uint8_t queue) {
@@ -304,11 +282,6 @@ class Run {
 
 }  // namespace lambdo::virtio_net::testing
 
-/// What costs a third of the speed and finds nothing here; ASAN_OPTIONS brings it back to look into a crash.
-extern "C" const char* __asan_default_options() {  // NOLINT(bugprone-reserved-identifier)
-  return "malloc_context_size=0:detect_stack_use_after_return=0:quarantine_size_mb=1";
-}
-
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace lambdo::virtio_net::testing;
   // A ring is dear to make, and has nothing of a run left in it.
@@ -316,8 +289,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   CHECK(reactor.has_value());
   static lambdo::reactor::BlockingPool pool(**reactor, 1);
   static const lambdo::virtio::testing::TestMemory memory({{0, kMemoryBytes}});
-  for (const auto& region : memory.guest().regions()) std::ranges::fill(region.bytes, std::byte{0});
-  Input input({data, size});
+  memory.clear();
+  lambdo::fuzz::Input input({data, size});
   Run run(**reactor, pool, memory);
   (*reactor)->run(run.run(input));
   return 0;

@@ -17,6 +17,7 @@
 #include "../unit/virtio/driver.h"
 #include "../unit/virtio/loopback.h"
 #include "base/check.h"
+#include "input.h"
 #include "reactor/reactor.h"
 #include "reactor/scope.h"
 #include "reactor/timer.h"
@@ -27,6 +28,7 @@ namespace lambdo::vsock::testing {
 
 namespace {
 
+using fuzz::Input;
 using reactor::Reactor;
 using reactor::Task;
 
@@ -36,26 +38,6 @@ constexpr uint64_t kReceiveData = 0x6000;
 constexpr uint16_t kQueueSize = 8;
 constexpr size_t kMaxInstructions = 128;
 constexpr VsockOptions kOptions = {.guest_cid = 3, .max_connections = 4, .buffer_bytes = 512};
-
-/// Reads the input; zeros at its end.
-class Input {
- public:
-  explicit Input(std::span<const uint8_t> bytes) : bytes_(bytes) {}
-
-  [[nodiscard]] bool is_empty() const { return bytes_.empty(); }
-
-  template <typename T>
-  T take() {
-    T value{};
-    const size_t count = std::min(sizeof value, bytes_.size());
-    std::memcpy(&value, bytes_.data(), count);
-    bytes_ = bytes_.subspan(count);
-    return value;
-  }
-
- private:
-  std::span<const uint8_t> bytes_;
-};
 
 /// One run: a guest with its device, and the host's ends of its connections.
 class Run {
@@ -132,7 +114,7 @@ class Run {
 
   void put(const Header& header, uint32_t payload_bytes) {
     auto& queue = *queues_[Vsock::kTxQueue];
-    for (uint16_t i = 0; i < kQueueSize && queue.take_used(); ++i) continue;
+    queue.take_all_used();
     if (queue.free_descriptors() < 2) return;
     const RawHeader raw = encode(header);
     std::memcpy(memory_.at(kTransmitData, raw.size()), raw.data(), raw.size());
@@ -180,8 +162,7 @@ class Run {
 
   /// Looks at the packets given, all in the same buffer: only the last is to be seen.
   void collect() {
-    auto& queue = *queues_[Vsock::kRxQueue];
-    for (uint16_t i = 0; i < kQueueSize && queue.take_used(); ++i) continue;
+    queues_[Vsock::kRxQueue]->take_all_used();
     RawHeader raw;
     std::memcpy(raw.data(), memory_.at(kReceiveData, raw.size()), raw.size());
     const Header header = decode(raw);
@@ -274,19 +255,14 @@ class Run {
 
 }  // namespace lambdo::vsock::testing
 
-/// What costs a third of the speed and finds nothing here; ASAN_OPTIONS brings it back to look into a crash.
-extern "C" const char* __asan_default_options() {  // NOLINT(bugprone-reserved-identifier)
-  return "malloc_context_size=0:detect_stack_use_after_return=0:quarantine_size_mb=1";
-}
-
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace lambdo::vsock::testing;
   // A ring is dear to make, and has nothing of a run left in it.
   static const auto reactor = lambdo::reactor::Reactor::create();
   CHECK(reactor.has_value());
   static const lambdo::virtio::testing::TestMemory memory({{0, kMemoryBytes}});
-  for (const auto& region : memory.guest().regions()) std::ranges::fill(region.bytes, std::byte{0});
-  Input input({data, size});
+  memory.clear();
+  lambdo::fuzz::Input input({data, size});
   Run run(**reactor, memory);
   (*reactor)->run(run.run(input));
   return 0;

@@ -41,6 +41,9 @@ class TestMemory {
   }
 
   [[nodiscard]] const GuestMemory& guest() const { return memory_; }
+  void clear() const {
+    for (const MemoryRegion& region : memory_.regions()) std::ranges::fill(region.bytes, std::byte{0});
+  }
 
   [[nodiscard]] std::byte* at(uint64_t guest_addr, size_t len_bytes = 1) const {
     const auto bytes = memory_.slice(guest_addr, len_bytes);
@@ -180,6 +183,13 @@ class DriverQueue {
     }
     return used;
   }
+  /// Takes all entries of the used ring, and how many there were. No more than a round: a device or a test
+  /// that breaks the rules may have left anything there.
+  size_t take_all_used() {
+    size_t count = 0;
+    while (count < size_ && take_used()) ++count;
+    return count;
+  }
 
  private:
   static Descriptor describe(const Part& part, bool last, uint16_t next) {
@@ -211,6 +221,37 @@ class DriverQueue {
   uint16_t last_used_ = 0;
   std::vector<uint16_t> free_;
   std::map<uint16_t, std::vector<uint16_t>> chains_;
+};
+
+/// Receive buffers of a driver: slots of one size from an address on. Each is free, or posted with the chain
+/// that it was offered in.
+class ReceiveSlots {
+ public:
+  ReceiveSlots(uint64_t guest_addr, uint64_t slot_bytes, size_t count) {
+    for (size_t i = 0; i < count; ++i) free_.push_back(guest_addr + i * slot_bytes);
+  }
+
+  /// The address of a free slot.
+  uint64_t take() {
+    CHECK(!free_.empty());
+    const uint64_t guest_addr = free_.back();
+    free_.pop_back();
+    return guest_addr;
+  }
+  void post(uint16_t head, uint64_t guest_addr) { posted_[head] = guest_addr; }
+  /// The chain was used: its slot is free again. Returns the slot's address.
+  uint64_t release(const Used& used) {
+    const auto posted = posted_.find(static_cast<uint16_t>(used.head));
+    CHECK(posted != posted_.end());
+    const uint64_t guest_addr = posted->second;
+    posted_.erase(posted);
+    free_.push_back(guest_addr);
+    return guest_addr;
+  }
+
+ private:
+  std::vector<uint64_t> free_;
+  std::map<uint16_t, uint64_t> posted_;
 };
 
 /// Drives the registers of a transport as a driver does.

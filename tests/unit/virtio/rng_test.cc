@@ -91,7 +91,7 @@ TEST_CASE("one wake-up gives a bounded amount, the rest comes when resumed") {
     uint32_t request_bytes;
     size_t first;
   };
-  const Case cases[] = {{4096, Rng::kMaxWakeUpBytes / 4096}, {1, Rng::kMaxWakeUpRounds}};
+  const Case cases[] = {{4096, Rng::kWakeUpLimits.bytes / 4096}, {1, Rng::kWakeUpLimits.rounds}};
   for (const Case& c : cases) {
     Machine m;
     REQUIRE(m.mmio.start(kFeatureVersion1, {&m.queue}));

@@ -144,7 +144,7 @@ TEST_CASE("one wake-up moves no more than its limit, and the rest follows") {
     for (int i = 0; i < Guest::kQueueSize; ++i) setup.guest.put({}, guest_frame(60), {});
     setup.guest.mmio.notify(Net::kTxQueue);
     CHECK(setup.guest.transport.has_work());
-    CHECK_LE(setup.guest.sent(), Net::kMaxWakeUpFrames);
+    CHECK_LE(setup.guest.sent(), kWakeUpLimits.rounds);
     for (int i = 0; i < 100 && setup.guest.transport.has_work(); ++i) setup.guest.transport.resume();
     CHECK_FALSE(setup.guest.transport.has_work());
     CHECK_EQ(setup.guest.device.counters().transmit.dropped(Drop::link_down), Guest::kQueueSize);

@@ -7,13 +7,13 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
-#include <map>
 #include <memory>
 #include <optional>
 #include <span>
 #include <utility>
 #include <vector>
 
+#include "../reactor/eventually.h"
 #include "../virtio/driver.h"
 #include "../virtio/loopback.h"
 #include "base/check.h"
@@ -27,6 +27,7 @@
 /// A guest's network driver, scripted, on top of the virtio driver.
 namespace lambdo::virtio_net::testing {
 
+using reactor::eventually;
 using reactor::Reactor;
 using reactor::Task;
 using Bytes = std::vector<std::byte>;
@@ -57,16 +58,23 @@ inline Bytes host_frame(size_t len_bytes, uint8_t seed = 0) {
   return ethernet_frame(kGuestMac, kHostMac, len_bytes, seed);
 }
 
+/// A frame over IPv4 or IPv6: empty headers but for the versions and `protocol`, the one behind IP's of
+/// `header_bytes`, then `payload_bytes`.
+inline Bytes ip_frame(bool is_ip6, uint8_t protocol, size_t header_bytes, size_t payload_bytes) {
+  const size_t headers_bytes = (is_ip6 ? 40 : 20) + header_bytes;
+  Bytes frame =
+      ethernet_frame(kHostMac, kGuestMac, 14 + headers_bytes + payload_bytes, 0, is_ip6 ? 0x86dd : 0x0800);
+  std::fill_n(frame.begin() + 14, headers_bytes, std::byte{0});
+  frame[14] = std::byte{static_cast<uint8_t>(is_ip6 ? 0x60 : 0x45)};
+  frame[is_ip6 ? 14 + 6 : 14 + 9] = std::byte{protocol};
+  return frame;
+}
+
 /// A frame of TCP over IPv4 or IPv6 with `payload_bytes`, and the header that asks for segments of
 /// `gso_size`.
 inline Bytes tcp_frame(bool is_ip6, size_t payload_bytes) {
-  const size_t ip_bytes = is_ip6 ? 40 : 20;
-  Bytes frame =
-      ethernet_frame(kHostMac, kGuestMac, 14 + ip_bytes + 20 + payload_bytes, 0, is_ip6 ? 0x86dd : 0x0800);
-  std::fill_n(frame.begin() + 14, ip_bytes + 20, std::byte{0});
-  frame[14] = std::byte{static_cast<uint8_t>(is_ip6 ? 0x60 : 0x45)};
-  frame[is_ip6 ? 14 + 6 : 14 + 9] = std::byte{6};
-  frame[14 + ip_bytes + 12] = std::byte{0x50};
+  Bytes frame = ip_frame(is_ip6, 6, 20, payload_bytes);
+  frame[14 + (is_ip6 ? 40 : 20) + 12] = std::byte{0x50};
   return frame;
 }
 inline Header tcp_header(bool is_ip6, uint16_t gso_size) {
@@ -82,13 +90,7 @@ inline Header tcp_header(bool is_ip6, uint16_t gso_size) {
 
 /// A frame of UDP over IPv4 or IPv6 with `payload_bytes`, and the header that has its checksum computed.
 inline Bytes udp_frame(bool is_ip6, size_t payload_bytes) {
-  const size_t ip_bytes = is_ip6 ? 40 : 20;
-  Bytes frame =
-      ethernet_frame(kHostMac, kGuestMac, 14 + ip_bytes + 8 + payload_bytes, 0, is_ip6 ? 0x86dd : 0x0800);
-  std::fill_n(frame.begin() + 14, ip_bytes + 8, std::byte{0});
-  frame[14] = std::byte{static_cast<uint8_t>(is_ip6 ? 0x60 : 0x45)};
-  frame[is_ip6 ? 14 + 6 : 14 + 9] = std::byte{17};
-  return frame;
+  return ip_frame(is_ip6, 17, 8, payload_bytes);
 }
 inline Header udp_header(bool is_ip6) {
   const auto udp = static_cast<uint16_t>(is_ip6 ? 54 : 34);
@@ -170,24 +172,21 @@ class Guest {
     transmit = std::make_unique<virtio::testing::DriverQueue>(memory, 0x8000, kQueueSize);
     receive->start_at(0);
     transmit->start_at(0);
-    posted_.clear();
-    free_receive_ = receive_slots();
+    slots_ = receive_slots();
     return mmio.start(features, {receive.get(), transmit.get()});
   }
 
   /// Offers `count` receive buffers of `len_bytes`, header included, split into `parts` descriptors.
   void offer(size_t count, uint32_t len_bytes = 2048, size_t parts = 1) {
     for (size_t i = 0; i < count; ++i) {
-      CHECK(!free_receive_.empty());
-      const uint64_t base = free_receive_.back();
-      free_receive_.pop_back();
+      const uint64_t base = slots_.take();
       std::vector<virtio::testing::Part> list;
       for (uint32_t at = 0, left = static_cast<uint32_t>(parts); left > 0; --left) {
         const uint32_t part = (len_bytes - at) / left;
         list.push_back({base + at, part, true});
         at += part;
       }
-      posted_[receive->add(list)] = base;
+      slots_.post(receive->add(list), base);
     }
     mmio.notify(Net::kRxQueue);
   }
@@ -219,11 +218,7 @@ class Guest {
     kick();
   }
   /// How many frames the device is done with since the last call.
-  size_t sent() const {
-    size_t count = 0;
-    while (transmit->take_used()) ++count;
-    return count;
-  }
+  size_t sent() const { return transmit->take_all_used(); }
 
   /// The next frame that the device gave, nullopt where there is none; its buffers are free again.
   std::optional<Packet> take() {
@@ -253,35 +248,17 @@ class Guest {
 
  private:
   [[nodiscard]] const virtio::GuestMemory& memory_ref() const { return memory.guest(); }
-  static std::vector<uint64_t> receive_slots() {
-    std::vector<uint64_t> slots;
-    for (uint64_t i = 0; i < kReceiveSlots; ++i) slots.push_back(kReceive + i * kSlotBytes);
-    return slots;
-  }
+  static virtio::testing::ReceiveSlots receive_slots() { return {kReceive, kSlotBytes, kReceiveSlots}; }
   Bytes take_buffer(const virtio::testing::Used& used) {
-    const uint64_t base = posted_.at(static_cast<uint16_t>(used.head));
-    posted_.erase(static_cast<uint16_t>(used.head));
-    free_receive_.push_back(base);
+    const uint64_t base = slots_.release(used);
     if (used.len_bytes == 0) return {};
     const std::byte* bytes = memory.at(base, used.len_bytes);
     return {bytes, bytes + used.len_bytes};
   }
 
-  std::vector<uint64_t> free_receive_;
-  std::map<uint16_t, uint64_t> posted_;
+  virtio::testing::ReceiveSlots slots_ = receive_slots();
   uint64_t next_slot_ = 0;
 };
-
-/// Lets the loop run until `condition` holds; false where it does not within two seconds.
-template <typename Condition>
-Task<bool> eventually(Reactor& reactor, Condition condition) {
-  const int64_t deadline_ns = reactor.now_ns() + 2'000'000'000;
-  while (!condition()) {
-    if (reactor.now_ns() > deadline_ns) co_return false;
-    static_cast<void>(co_await reactor::SleepOp::until(reactor, reactor.now_ns() + 20'000));
-  }
-  co_return true;
-}
 
 /// The guest's next frame, or the host's, waited for.
 template <typename From>

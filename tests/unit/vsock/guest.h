@@ -11,16 +11,18 @@
 #include <span>
 #include <vector>
 
+#include "../reactor/eventually.h"
 #include "../virtio/driver.h"
 #include "../virtio/loopback.h"
 #include "base/check.h"
 #include "reactor/reactor.h"
-#include "reactor/timer.h"
 #include "virtio/mmio.h"
 #include "vsock/device.h"
 
 /// A guest's vsock driver, scripted, on top of the virtio driver.
 namespace lambdo::vsock::testing {
+
+using reactor::eventually;
 
 /// A packet as the guest sees it.
 struct Packet {
@@ -50,14 +52,12 @@ class Guest {
   /// Offers `count` receive buffers of `len_bytes`, header included, split into `parts` descriptors.
   void offer_receive(size_t count, uint32_t len_bytes = 4096 + kHeaderBytes, size_t parts = 2) {
     for (size_t i = 0; i < count; ++i) {
-      CHECK(!free_receive_.empty());
-      const uint64_t base = free_receive_.back();
-      free_receive_.pop_back();
+      const uint64_t base = slots_.take();
       std::vector<virtio::testing::Part> list;
       const uint32_t first = parts > 1 ? kHeaderBytes : len_bytes;
       list.push_back({base, first, true});
       if (len_bytes > first) list.push_back({base + first, len_bytes - first, true});
-      posted_[receive.add(list)] = base;
+      slots_.post(receive.add(list), base);
     }
   }
   void kick_receive() { mmio.notify(Vsock::kRxQueue); }
@@ -80,15 +80,14 @@ class Guest {
     put(header, payload);
     mmio.notify(Vsock::kTxQueue);
     while (transport.has_work()) transport.resume();
-    while (transmit.take_used()) continue;
+    transmit.take_all_used();
   }
 
   /// The next packet that the device gave, nullopt where there is none; its buffer is free again.
   std::optional<Packet> take() {
     const auto used = receive.take_used();
     if (!used) return std::nullopt;
-    const uint64_t base = posted_.at(static_cast<uint16_t>(used->head));
-    free_receive_.push_back(base);
+    const uint64_t base = slots_.release(*used);
     Packet packet;
     if (used->len_bytes < kHeaderBytes) return packet;
     RawHeader raw;
@@ -114,14 +113,8 @@ class Guest {
 
  private:
   [[nodiscard]] const virtio::GuestMemory& memory_ref() const { return memory.guest(); }
-  static std::vector<uint64_t> receive_slots() {
-    std::vector<uint64_t> slots;
-    for (uint64_t i = 0; i < kSlots; ++i) slots.push_back(kReceive + i * kSlotBytes);
-    return slots;
-  }
 
-  std::vector<uint64_t> free_receive_ = receive_slots();
-  std::map<uint16_t, uint64_t> posted_;
+  virtio::testing::ReceiveSlots slots_{kReceive, kSlotBytes, kSlots};
   uint64_t next_slot_ = 0;
 };
 
@@ -142,17 +135,6 @@ inline Header data_packet(uint32_t guest_port, uint32_t host_port, uint32_t len_
   Header header = packet(Op::data, guest_port, host_port);
   header.len_bytes = len_bytes;
   return header;
-}
-
-/// Lets the loop run until `condition` holds; false where it does not within two seconds.
-template <typename Condition>
-reactor::Task<bool> eventually(reactor::Reactor& reactor, Condition condition) {
-  const int64_t deadline_ns = reactor.now_ns() + 2'000'000'000;
-  while (!condition()) {
-    if (reactor.now_ns() > deadline_ns) co_return false;
-    static_cast<void>(co_await reactor::SleepOp::until(reactor, reactor.now_ns() + 20'000));
-  }
-  co_return true;
 }
 
 /// The next packet, waited for.

@@ -176,9 +176,9 @@ TEST_CASE("ten thousand attempts take no memory and get their resets as far as t
       guest.kick_receive();
       while (guest.transport.has_work()) guest.transport.resume();
     }
-    // 16 buffers and the table of refusals: the rest was lost to a guest that took nothing.
-    CHECK_GE(resets, Vsock::kMaxRefusals);
-    CHECK_LE(resets, Vsock::kMaxRefusals + 16);
+    // 16 buffers and the queue of resets: the rest was lost to a guest that took nothing.
+    CHECK_GE(resets, ResetQueue::kMaxResets);
+    CHECK_LE(resets, ResetQueue::kMaxResets + 16);
     CHECK_FALSE(guest.has_failed());
     co_return static_cast<void>(reactor);
   });

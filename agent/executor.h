@@ -2,7 +2,7 @@
 
 #include <optional>
 
-#include "agent/job.h"
+#include "agent/executor_protocol.h"
 #include "agent/processes.h"
 #include "agent/spawn.h"
 #include "agent/step_cgroup.h"

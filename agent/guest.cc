@@ -8,7 +8,7 @@
 #include <cstdio>
 #include <memory>
 
-#include "agent/front.h"
+#include "agent/agent_server.h"
 #include "agent/guest_setup.h"
 #include "agent/hand_over.h"
 #include "agent/name_files.h"
@@ -30,13 +30,13 @@ namespace lambdo::agent {
 /// cloned.
 class HostConnections {
  public:
-  HostConnections(Front& front, Fd listener) : front_(front), listener_(std::move(listener)) {}
+  HostConnections(AgentServer& agent, Fd listener) : agent_(agent), listener_(std::move(listener)) {}
   HostConnections(const HostConnections&) = delete;
   HostConnections& operator=(const HostConnections&) = delete;
-  ~HostConnections() { front_.loop().forget(listener_.get()); }
+  ~HostConnections() { agent_.loop().forget(listener_.get()); }
 
   Result<> start() {
-    return front_.loop().watch(listener_.get(), EPOLLIN, [this](uint32_t) { accept(); });
+    return agent_.loop().watch(listener_.get(), EPOLLIN, [this](uint32_t) { accept(); });
   }
 
  private:
@@ -44,7 +44,7 @@ class HostConnections {
     Fd socket = accept_from_host(listener_.get());
     if (!socket.valid()) return;
     auto server =
-        RpcServer::create(front_.loop(), std::move(socket), front_.service(), [this] { on_closed(); });
+        RpcServer::create(agent_.loop(), std::move(socket), agent_.service(), [this] { on_closed(); });
     if (!server) {
       std::fprintf(stderr, "lambdo-agent: connection: %s\n", server.error().message.c_str());
       return;
@@ -53,11 +53,11 @@ class HostConnections {
   }
 
   void on_closed() {
-    if (front_.service().power_off_asked()) power_off();
+    if (agent_.service().power_off_asked()) power_off();
     server_.reset();
   }
 
-  Front& front_;
+  AgentServer& agent_;
   Fd listener_;
   std::unique_ptr<RpcServer> server_;
 };
@@ -94,13 +94,13 @@ static Result<> serve(const std::string& folder) {
   const Options options = TRY(parse_options_file(config));
   if (!options.hand_over.empty()) return hand_over(folder, options);
   TRY(set_up_machine(folder, options));
-  const auto front =
-      TRY(Front::create({.workspace = options.workspace, .scope = Scope::machine, .user = options.user}));
-  HostConnections connections(*front, TRY(listen_for_host(options.listen_at)));
+  const auto agent = TRY(
+      AgentServer::create({.workspace = options.workspace, .scope = Scope::machine, .user = options.user}));
+  HostConnections connections(*agent, TRY(listen_for_host(options.listen_at)));
   TRY(connections.start());
   const std::string token = options.token.empty() ? token_of(folder) : options.token;
   TRY(register_with_host(options.register_at, options.listen_at.port, token));
-  front->serve();
+  agent->serve();
   power_off();
 }
 

@@ -6,7 +6,7 @@
 
 #include "agent/configurator.h"
 #include "agent/rpc_server.h"
-#include "agent/supervisor.h"
+#include "agent/run_supervisor.h"
 #include "agent/workspace.h"
 
 namespace grpc_definitions {
@@ -18,7 +18,7 @@ namespace lambdo::agent {
 /// What a run is carried out with; all must outlive the service.
 struct ServiceParts {
   const Workspace& workspace;
-  Supervisor& supervisor;
+  RunSupervisor& supervisor;
   int input;                  ///< descriptor of create_input()
   bool owns_machine = false;  ///< whether the guest's name and network are the agent's to set
 };

@@ -1,4 +1,4 @@
-#include "agent/job.h"
+#include "agent/executor_protocol.h"
 
 #include <sys/socket.h>
 #include <sys/uio.h>

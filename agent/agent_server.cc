@@ -40,10 +40,10 @@ static void forbid_tracing() {
 }
 
 static Result<> run_executor(Fd control, Fd input, Scope scope, StepUser user) {
-  // Short of memory, the kernel shall kill a step and not the front, which is larger than many a process of a
-  // bomb. In a machine of its own each step takes the score upon itself; elsewhere it inherits it. Where
-  // /proc is missing or read-only the kernel may choose as it likes. Before forbid_tracing(), which takes the
-  // file away from us.
+  // Short of memory, the kernel shall kill a step and not the server process, which is larger than many a
+  // process of a fork bomb. In a machine of its own each step takes the score upon itself; elsewhere it
+  // inherits it. Where /proc is missing or read-only the kernel may choose as it likes. Before
+  // forbid_tracing(), which takes the file away from us.
   (void)sys::write_file("/proc/self/oom_score_adj", scope == Scope::machine ? "-1000" : "1000");
   forbid_tracing();
   ::prctl(PR_SET_NAME, "lambdo-executor");

@@ -17,7 +17,12 @@ namespace lambdo::agent {
 /// Takes care that 0 to 2 are open, on `instead` where they are not, and that nothing else reaches a step.
 Result<> prepare_descriptors(const char* instead);
 
-/// The agent but for its connections: the executor, its supervisor, the service and the loop.
+/// The agent's server process without its connections to the host: the event loop, the gRPC service, and the
+/// supervisor of the executor process, which is forked here. main.cc (a sandbox) and guest.cc (a machine of
+/// its own) add the connections.
+///
+/// A run passes through: Service takes the host's Execute, RunSupervisor sends it to the executor as a Job
+/// (executor_protocol.h), Executor starts the steps.
 class AgentServer {
  public:
   struct Plan {
@@ -31,7 +36,7 @@ class AgentServer {
   /// process of one thread, after prepare_descriptors(). Once.
   static Result<std::unique_ptr<AgentServer>> create(const Plan& plan);
 
-  /// Handles what happens until a client has asked for the guest's end and had a second to hear the answer.
+  /// Turns the loop until a client has asked for the guest's end and had a second to hear the answer.
   void serve();
 
   EventLoop& loop() { return loop_; }

@@ -57,7 +57,8 @@ RunSupervisor::~RunSupervisor() {
   for (Step& step : steps_) drain(step);
 }
 
-/// The front and the executor count against RLIMIT_NPROC as the run's processes do, having the same user.
+/// The agent's server process and the executor count against RLIMIT_NPROC as the run's processes do, having
+/// the same user.
 static constexpr uint64_t kOwnProcesses = 2;
 
 Result<> RunSupervisor::start(Run run, Done done) {

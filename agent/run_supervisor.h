@@ -39,8 +39,10 @@ struct Run {
   uint64_t output_bytes = 0;         ///< kept of each stream; 0: kMaxStreamBytes
 };
 
-/// The front's side of a run: hands the job to the executor, collects the steps' output straight from their
-/// pipes, and takes over when guest code has killed or stopped the executor.
+/// Carries out the one run, in the agent's server process: sends the job to the executor process
+/// (executor.h), which starts the steps; reads the steps' output from their pipes; receives how each step
+/// ended. When guest code has killed or stopped the executor, the supervisor kills the run's processes itself
+/// and reports the step that was interrupted.
 class RunSupervisor {
  public:
   /// Reports of the steps that ran. Called once, from the loop. unavailable: the executor failed; cancelled:

@@ -10,7 +10,7 @@
 
 namespace lambdo::agent {
 
-namespace rpc = grpc_definitions;
+namespace proto = grpc_definitions;
 
 void Service::on_call(RpcServer& server, int32_t call, std::string_view method, std::string request) {
   if (method == "/grpc_definitions.LambdoAgentService/Status") return status(server, call);
@@ -20,16 +20,16 @@ void Service::on_call(RpcServer& server, int32_t call, std::string_view method, 
   if (method == "/grpc_definitions.LambdoAgentService/Configure") return configure(server, call, request);
   if (method == "/grpc_definitions.LambdoAgentService/PowerOff") {
     power_off_asked_ = true;
-    server.finish(call, frame_message(rpc::Empty()));
+    server.finish(call, frame_message(proto::Empty()));
     return server.close_after_flush();
   }
   server.finish(call, {RpcCode::unimplemented, "there is no method " + std::string(method)});
 }
 
 void Service::status(RpcServer& server, int32_t call) {
-  rpc::StatusMessage message;
+  proto::StatusMessage message;
   message.set_id(run_id_);
-  message.set_code(rpc::READY);
+  message.set_code(proto::READY);
   server.finish(call, frame_message(message));
 }
 
@@ -38,17 +38,17 @@ void Service::configure(RpcServer& server, int32_t call, const std::string& requ
     return server.finish(call,
                          {RpcCode::failed_precondition, "this guest's network is not its agent's to set"});
   }
-  rpc::ConfigureRequest parsed;
+  proto::ConfigureRequest parsed;
   if (!parsed.ParseFromString(request)) {
     return server.finish(call, {RpcCode::internal, "the request is no ConfigureRequest"});
   }
   const Result<> applied = configurator_.apply(parsed);
   if (!applied) return server.finish(call, to_status(applied.error()));
-  server.finish(call, frame_message(rpc::Empty()));
+  server.finish(call, frame_message(proto::Empty()));
 }
 
 void Service::execute(RpcServer& server, int32_t call, std::string request) {
-  rpc::ExecuteRequest parsed;
+  proto::ExecuteRequest parsed;
   if (!parsed.ParseFromString(request)) {
     return server.finish(call, {RpcCode::internal, "the request is no ExecuteRequest"});
   }
@@ -67,7 +67,7 @@ void Service::execute(RpcServer& server, int32_t call, std::string request) {
   server.finish(call, to_status(started.error()));
 }
 
-Result<> Service::start(rpc::ExecuteRequest request) {
+Result<> Service::start(proto::ExecuteRequest request) {
   for (const auto& file : request.files()) TRY(Workspace::check_name(file.filename()));
   Run run = TRY(make_run(request, environ));
   for (const auto& file : request.files()) {
@@ -75,7 +75,7 @@ Result<> Service::start(rpc::ExecuteRequest request) {
   }
   TRY(fill_input(parts_.input, request.input()));
   // The guest's memory is the run's from here on. clear_*() would keep it.
-  google::protobuf::RepeatedPtrField<rpc::FileModel>().Swap(request.mutable_files());
+  google::protobuf::RepeatedPtrField<proto::FileModel>().Swap(request.mutable_files());
   std::string().swap(*request.mutable_input());
   return parts_.supervisor.start(
       std::move(run), [this, request = std::move(request)](Result<std::vector<StepReport>> reports) {
@@ -83,7 +83,7 @@ Result<> Service::start(rpc::ExecuteRequest request) {
       });
 }
 
-void Service::finish(const rpc::ExecuteRequest& request, Result<std::vector<StepReport>> reports) {
+void Service::finish(const proto::ExecuteRequest& request, Result<std::vector<StepReport>> reports) {
   RpcServer* server = std::exchange(waiting_, nullptr);
   if (server == nullptr) return;
   if (!reports) return server->finish(call_, to_status(reports.error()));

@@ -27,7 +27,7 @@ struct RpcClient::Callbacks {
     const std::string_view text(reinterpret_cast<const char*>(value), value_bytes);
     if (key == "grpc-status")
       call->status = static_cast<int>(std::min<uint64_t>(parse_uint(text).value_or(2), 99));
-    if (key == "grpc-message") call->message = percent_decode(text);
+    if (key == "grpc-message") call->message = rpc::percent_decode(text);
     return 0;
   }
 
@@ -96,7 +96,7 @@ Result<> RpcClient::wait(long long deadline_ns) {
 
 Result<> RpcClient::call(std::string_view method, const google::protobuf::MessageLite& request,
                          google::protobuf::MessageLite& response, long long timeout_ms) {
-  call_ = Call{.request = frame_message(request)};
+  call_ = Call{.request = rpc::frame_message(request)};
   TRY(submit(method));
   TRY(wait(sys::monotonic_ns() + timeout_ms * 1'000'000));
   if (call_.status > 0) {

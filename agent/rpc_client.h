@@ -5,8 +5,8 @@
 #include <memory>
 #include <string_view>
 
-#include "agent/grpc_wire.h"
 #include "agent/http2.h"
+#include "rpc/grpc_wire.h"
 
 namespace lambdo::agent {
 
@@ -28,7 +28,7 @@ class RpcClient {
     int32_t stream = 0;
     std::string request;
     size_t sent = 0;
-    MessageReader response;
+    rpc::MessageReader response;
     int status = -1;
     std::string message;
     bool ended = false;

@@ -162,9 +162,9 @@ void RpcServer::close_after_flush() {
 }
 
 void RpcServer::start(int32_t id, Call& call) {
-  if (!call.is_post) return refuse(id, call, "405", {RpcCode::internal, "not a POST request"});
+  if (!call.is_post) return refuse(id, call, "405", {rpc::RpcCode::internal, "not a POST request"});
   if (!call.is_grpc)
-    return refuse(id, call, "415", {RpcCode::internal, "content-type is not application/grpc"});
+    return refuse(id, call, "415", {rpc::RpcCode::internal, "content-type is not application/grpc"});
   if (!call.request.finish()) return refuse(id, call, "200", call.request.status());
   call.phase = Call::Phase::running;
   // Copies: the handler may finish the call, and the answer's stream may then go.
@@ -184,17 +184,17 @@ void RpcServer::finish(int32_t id, std::string answer) {
   flush();
 }
 
-void RpcServer::finish(int32_t id, RpcStatus status) {
+void RpcServer::finish(int32_t id, rpc::RpcStatus status) {
   Call* call = find(id);
   if (call == nullptr || call->phase != Call::Phase::running) return;
   refuse(id, *call, "200", status);
 }
 
 /// "Trailers-Only": one HEADERS frame that ends the stream.
-void RpcServer::refuse(int32_t id, Call& call, std::string_view http_status, const RpcStatus& status) {
+void RpcServer::refuse(int32_t id, Call& call, std::string_view http_status, const rpc::RpcStatus& status) {
   call.phase = Call::Phase::answered;
   const std::string code = std::to_string(static_cast<int>(status.code));
-  const std::string message = percent_encode(status.message);
+  const std::string message = rpc::percent_encode(status.message);
   const std::array<nghttp2_nv, 4> headers{header(":status", http_status),
                                           header("content-type", kContentType), header("grpc-status", code),
                                           header("grpc-message", message)};

@@ -8,8 +8,8 @@
 #include <string_view>
 
 #include "agent/event_loop.h"
-#include "agent/grpc_wire.h"
 #include "agent/http2.h"
+#include "rpc/grpc_wire.h"
 
 namespace lambdo::agent {
 
@@ -40,9 +40,9 @@ class RpcServer {
   RpcServer& operator=(const RpcServer&) = delete;
   ~RpcServer();
 
-  /// Answers a call. `answer` comes from frame_message().
+  /// Answers a call. `answer` comes from rpc::frame_message().
   void finish(int32_t call, std::string answer);
-  void finish(int32_t call, RpcStatus status);
+  void finish(int32_t call, rpc::RpcStatus status);
 
   /// Sends what is queued and no more; the connection ends once the client has seen that and closed it.
   void close_after_flush();
@@ -55,7 +55,7 @@ class RpcServer {
     bool is_post = false;
     bool is_grpc = false;
     std::string method;
-    MessageReader request;
+    rpc::MessageReader request;
     std::string answer;
     size_t sent = 0;  ///< of `answer`
   };
@@ -70,7 +70,7 @@ class RpcServer {
   void flush();
   /// All of the request is there.
   void start(int32_t id, Call& call);
-  void refuse(int32_t id, Call& call, std::string_view http_status, const RpcStatus& status);
+  void refuse(int32_t id, Call& call, std::string_view http_status, const rpc::RpcStatus& status);
   Call* find(int32_t id);
 
   EventLoop& loop_;

@@ -20,42 +20,42 @@ void Service::on_call(RpcServer& server, int32_t call, std::string_view method, 
   if (method == "/grpc_definitions.LambdoAgentService/Configure") return configure(server, call, request);
   if (method == "/grpc_definitions.LambdoAgentService/PowerOff") {
     power_off_asked_ = true;
-    server.finish(call, frame_message(proto::Empty()));
+    server.finish(call, rpc::frame_message(proto::Empty()));
     return server.close_after_flush();
   }
-  server.finish(call, {RpcCode::unimplemented, "there is no method " + std::string(method)});
+  server.finish(call, {rpc::RpcCode::unimplemented, "there is no method " + std::string(method)});
 }
 
 void Service::status(RpcServer& server, int32_t call) {
   proto::StatusMessage message;
   message.set_id(run_id_);
   message.set_code(proto::READY);
-  server.finish(call, frame_message(message));
+  server.finish(call, rpc::frame_message(message));
 }
 
 void Service::configure(RpcServer& server, int32_t call, const std::string& request) {
   if (!parts_.owns_machine) {
-    return server.finish(call,
-                         {RpcCode::failed_precondition, "this guest's network is not its agent's to set"});
+    return server.finish(
+        call, {rpc::RpcCode::failed_precondition, "this guest's network is not its agent's to set"});
   }
   proto::ConfigureRequest parsed;
   if (!parsed.ParseFromString(request)) {
-    return server.finish(call, {RpcCode::internal, "the request is no ConfigureRequest"});
+    return server.finish(call, {rpc::RpcCode::internal, "the request is no ConfigureRequest"});
   }
   const Result<> applied = configurator_.apply(parsed);
-  if (!applied) return server.finish(call, to_status(applied.error()));
-  server.finish(call, frame_message(proto::Empty()));
+  if (!applied) return server.finish(call, rpc::to_status(applied.error()));
+  server.finish(call, rpc::frame_message(proto::Empty()));
 }
 
 void Service::execute(RpcServer& server, int32_t call, std::string request) {
   proto::ExecuteRequest parsed;
   if (!parsed.ParseFromString(request)) {
-    return server.finish(call, {RpcCode::internal, "the request is no ExecuteRequest"});
+    return server.finish(call, {rpc::RpcCode::internal, "the request is no ExecuteRequest"});
   }
   std::string().swap(request);
   if (used_) {
-    return server.finish(
-        call, {RpcCode::failed_precondition, "this guest has been used already; every run needs a new one"});
+    return server.finish(call, {rpc::RpcCode::failed_precondition,
+                                "this guest has been used already; every run needs a new one"});
   }
   used_ = true;
   run_id_ = parsed.id();
@@ -64,7 +64,7 @@ void Service::execute(RpcServer& server, int32_t call, std::string request) {
   const Result<> started = start(std::move(parsed));
   if (started) return;
   waiting_ = nullptr;
-  server.finish(call, to_status(started.error()));
+  server.finish(call, rpc::to_status(started.error()));
 }
 
 Result<> Service::start(proto::ExecuteRequest request) {
@@ -86,8 +86,8 @@ Result<> Service::start(proto::ExecuteRequest request) {
 void Service::finish(const proto::ExecuteRequest& request, Result<std::vector<StepReport>> reports) {
   RpcServer* server = std::exchange(waiting_, nullptr);
   if (server == nullptr) return;
-  if (!reports) return server->finish(call_, to_status(reports.error()));
-  server->finish(call_, frame_message(make_response(request, *std::move(reports))));
+  if (!reports) return server->finish(call_, rpc::to_status(reports.error()));
+  server->finish(call_, rpc::frame_message(make_response(request, *std::move(reports))));
 }
 
 void Service::on_cancelled(RpcServer& server, int32_t call) {

@@ -10,6 +10,7 @@ MAX_FILE_LINES = 500
 # What those may include it may include too.
 DIRECT_INCLUDES = {
     "base": [],
+    "rpc": ["base"],
     "reactor": ["base"],
     "http": ["reactor"],
     "virtio": ["base"],
@@ -20,10 +21,10 @@ DIRECT_INCLUDES = {
     "registry": ["http"],
     "image": ["registry"],
     "namespace": ["reactor"],
-    "engine": ["reactor", "virtio", "virtio_net", "vsock", "net", "kvm", "registry", "image", "namespace"],
+    "engine": ["rpc", "reactor", "virtio", "virtio_net", "vsock", "net", "kvm", "registry", "image", "namespace"],
     "api": ["engine", "http"],
     "cli": ["api", "agent"],
-    "agent": ["base"],
+    "agent": ["base", "rpc"],
 }
 # What the tests of a folder may use beside that: they speak with the agent as its host does.
 TESTS_ALSO = {"agent": ["engine"]}

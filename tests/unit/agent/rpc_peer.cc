@@ -143,7 +143,7 @@ Reply RpcPeer::reply(uint32_t stream) {
 void RpcPeer::on_call(RpcServer& server, int32_t call, std::string_view method, std::string request) {
   if (method == "/wait") return waiting.push_back(call);
   if (method == "/echo") return server.finish(call, prefixed(request));
-  server.finish(call, {RpcCode::unimplemented, "no \"" + std::string(method) + "\"\n"});
+  server.finish(call, {rpc::RpcCode::unimplemented, "no \"" + std::string(method) + "\"\n"});
 }
 
 void RpcPeer::on_cancelled(RpcServer&, int32_t call) {

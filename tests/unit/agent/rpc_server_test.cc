@@ -120,7 +120,7 @@ TEST_CASE("calls are answered while another waits, and in any order") {
   CHECK(!peer.reply(1).ended);
   REQUIRE_EQ(peer.waiting, std::vector<int32_t>{1, 3});
   peer.server().finish(3, "\0\0\0\0\0"s);
-  peer.server().finish(1, RpcStatus{RpcCode::unavailable, "gone"});
+  peer.server().finish(1, rpc::RpcStatus{rpc::RpcCode::unavailable, "gone"});
   peer.server().finish(1, "\0\0\0\0\0"s);
   peer.run_loop();
   CHECK_EQ(peer.reply(3).headers, kOk);

@@ -10,7 +10,7 @@
 
 /// gRPC's own layer on HTTP/2, as far as unary calls without compression need it (gRPC over HTTP/2,
 /// doc/PROTOCOL-HTTP2.md of the gRPC project).
-namespace lambdo::agent {
+namespace lambdo::rpc {
 
 /// In a message's bytes, without the prefix.
 constexpr size_t kMaxMessageBytes = 64 << 20;
@@ -67,4 +67,4 @@ class MessageReader {
   RpcStatus status_;
 };
 
-}  // namespace lambdo::agent
+}  // namespace lambdo::rpc

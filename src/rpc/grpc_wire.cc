@@ -1,8 +1,8 @@
-#include "agent/grpc_wire.h"
+#include "rpc/grpc_wire.h"
 
 #include <algorithm>
 
-namespace lambdo::agent {
+namespace lambdo::rpc {
 
 /// One byte that is 1 for a compressed message, then the length, big-endian ("Length-Prefixed-Message").
 static constexpr size_t kPrefixBytes = 5;
@@ -111,4 +111,4 @@ bool MessageReader::finish() {
   return refuse(RpcCode::internal, "the stream ends before its message does");
 }
 
-}  // namespace lambdo::agent
+}  // namespace lambdo::rpc

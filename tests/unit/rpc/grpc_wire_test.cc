@@ -1,8 +1,8 @@
-#include "agent/grpc_wire.h"
+#include "rpc/grpc_wire.h"
 
 #include "test.h"
 
-namespace lambdo::agent {
+namespace lambdo::rpc {
 
 using namespace std::string_literals;
 
@@ -46,4 +46,4 @@ TEST_CASE("a message that is none says why, and stays so") {
   }
 }
 
-}  // namespace lambdo::agent
+}  // namespace lambdo::rpc

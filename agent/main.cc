@@ -5,8 +5,8 @@
 
 #include "agent/agent_server.h"
 #include "agent/guest.h"
+#include "agent/host_connection.h"
 #include "agent/options.h"
-#include "agent/rpc_server.h"
 
 namespace lambdo::agent {
 
@@ -34,8 +34,8 @@ static Result<> run(const Options& options) {
       TRY(AgentServer::create({.workspace = options.workspace,
                                .scope = ::getpid() == 1 ? Scope::own_namespace : Scope::descendants,
                                .connection = connection.get()}));
-  const auto server =
-      TRY(RpcServer::create(agent->loop(), std::move(connection), agent->service(), [&] { end(*agent); }));
+  const auto host = TRY(
+      HostConnection::create(agent->loop(), std::move(connection), agent->service(), [&] { end(*agent); }));
   agent->serve();
   end(*agent);
 }

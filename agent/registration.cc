@@ -1,6 +1,6 @@
 #include "agent/registration.h"
 
-#include "agent/rpc_client.h"
+#include "agent/host_client.h"
 #include "lambdo.pb.h"
 
 namespace lambdo::agent {
@@ -11,7 +11,7 @@ static constexpr long long kTimeout_ms = 10'000;
 
 static Result<std::string> introduce(const Address& host, uint32_t port, const std::string& token) {
   Fd connection = TRY(connect_to_host(host));
-  const auto client = TRY(RpcClient::create(std::move(connection)));
+  const auto client = TRY(HostClient::create(std::move(connection)));
   proto::RegisterRequest request;
   request.set_port(port);
   request.set_token(token);

@@ -12,59 +12,60 @@ namespace lambdo::agent {
 
 namespace proto = grpc_definitions;
 
-void Service::on_call(RpcServer& server, int32_t call, std::string_view method, std::string request) {
-  if (method == "/grpc_definitions.LambdoAgentService/Status") return status(server, call);
+void Service::on_call(rpc::ServerSession& session, int32_t call, std::string_view method,
+                      std::string request) {
+  if (method == "/grpc_definitions.LambdoAgentService/Status") return status(session, call);
   if (method == "/grpc_definitions.LambdoAgentService/Execute") {
-    return execute(server, call, std::move(request));
+    return execute(session, call, std::move(request));
   }
-  if (method == "/grpc_definitions.LambdoAgentService/Configure") return configure(server, call, request);
+  if (method == "/grpc_definitions.LambdoAgentService/Configure") return configure(session, call, request);
   if (method == "/grpc_definitions.LambdoAgentService/PowerOff") {
     power_off_asked_ = true;
-    server.finish(call, rpc::frame_message(proto::Empty()));
-    return server.close_after_flush();
+    session.finish(call, rpc::frame_message(proto::Empty()));
+    return session.end_output();
   }
-  server.finish(call, {rpc::RpcCode::unimplemented, "there is no method " + std::string(method)});
+  session.finish(call, {rpc::StatusCode::unimplemented, "there is no method " + std::string(method)});
 }
 
-void Service::status(RpcServer& server, int32_t call) {
+void Service::status(rpc::ServerSession& session, int32_t call) {
   proto::StatusMessage message;
   message.set_id(run_id_);
   message.set_code(proto::READY);
-  server.finish(call, rpc::frame_message(message));
+  session.finish(call, rpc::frame_message(message));
 }
 
-void Service::configure(RpcServer& server, int32_t call, const std::string& request) {
+void Service::configure(rpc::ServerSession& session, int32_t call, const std::string& request) {
   if (!parts_.owns_machine) {
-    return server.finish(
-        call, {rpc::RpcCode::failed_precondition, "this guest's network is not its agent's to set"});
+    return session.finish(
+        call, {rpc::StatusCode::failed_precondition, "this guest's network is not its agent's to set"});
   }
   proto::ConfigureRequest parsed;
   if (!parsed.ParseFromString(request)) {
-    return server.finish(call, {rpc::RpcCode::internal, "the request is no ConfigureRequest"});
+    return session.finish(call, {rpc::StatusCode::internal, "the request is no ConfigureRequest"});
   }
   const Result<> applied = configurator_.apply(parsed);
-  if (!applied) return server.finish(call, rpc::to_status(applied.error()));
-  server.finish(call, rpc::frame_message(proto::Empty()));
+  if (!applied) return session.finish(call, rpc::to_status(applied.error()));
+  session.finish(call, rpc::frame_message(proto::Empty()));
 }
 
-void Service::execute(RpcServer& server, int32_t call, std::string request) {
+void Service::execute(rpc::ServerSession& session, int32_t call, std::string request) {
   proto::ExecuteRequest parsed;
   if (!parsed.ParseFromString(request)) {
-    return server.finish(call, {rpc::RpcCode::internal, "the request is no ExecuteRequest"});
+    return session.finish(call, {rpc::StatusCode::internal, "the request is no ExecuteRequest"});
   }
   std::string().swap(request);
   if (used_) {
-    return server.finish(call, {rpc::RpcCode::failed_precondition,
-                                "this guest has been used already; every run needs a new one"});
+    return session.finish(call, {rpc::StatusCode::failed_precondition,
+                                 "this guest has been used already; every run needs a new one"});
   }
   used_ = true;
   run_id_ = parsed.id();
-  waiting_ = &server;
+  waiting_ = &session;
   call_ = call;
   const Result<> started = start(std::move(parsed));
   if (started) return;
   waiting_ = nullptr;
-  server.finish(call, rpc::to_status(started.error()));
+  session.finish(call, rpc::to_status(started.error()));
 }
 
 Result<> Service::start(proto::ExecuteRequest request) {
@@ -84,14 +85,14 @@ Result<> Service::start(proto::ExecuteRequest request) {
 }
 
 void Service::finish(const proto::ExecuteRequest& request, Result<std::vector<StepReport>> reports) {
-  RpcServer* server = std::exchange(waiting_, nullptr);
-  if (server == nullptr) return;
-  if (!reports) return server->finish(call_, rpc::to_status(reports.error()));
-  server->finish(call_, rpc::frame_message(make_response(request, *std::move(reports))));
+  rpc::ServerSession* session = std::exchange(waiting_, nullptr);
+  if (session == nullptr) return;
+  if (!reports) return session->finish(call_, rpc::to_status(reports.error()));
+  session->finish(call_, rpc::frame_message(make_response(request, *std::move(reports))));
 }
 
-void Service::on_cancelled(RpcServer& server, int32_t call) {
-  if (waiting_ != &server || call_ != call) return;
+void Service::on_cancelled(rpc::ServerSession& session, int32_t call) {
+  if (waiting_ != &session || call_ != call) return;
   waiting_ = nullptr;
   parts_.supervisor.cancel();
 }

@@ -1,4 +1,4 @@
-#include "agent/rpc_client.h"
+#include "agent/host_client.h"
 
 #include <fcntl.h>
 #include <grpcpp/server_builder.h>
@@ -36,7 +36,7 @@ TEST_CASE("the agent's client and gRPC's server understand each other") {
   auto [ours, theirs] = sys::socketpair(SOCK_STREAM).value();
   REQUIRE_EQ(::fcntl(theirs.get(), F_SETFL, O_NONBLOCK), 0);
   grpc::AddInsecureChannelFromFd(server.get(), theirs.release());
-  const auto client = RpcClient::create(std::move(ours)).value();
+  const auto client = HostClient::create(std::move(ours)).value();
   proto::RegisterRequest request;
   proto::RegisterResponse response;
   const std::string method = "/grpc_definitions.LambdoApiService/Register";
@@ -57,7 +57,7 @@ TEST_CASE("the agent's client and gRPC's server understand each other") {
 
 TEST_CASE("a call that is not answered ends at its time, or with the connection") {
   auto [ours, theirs] = sys::socketpair(SOCK_STREAM).value();
-  const auto client = RpcClient::create(std::move(ours)).value();
+  const auto client = HostClient::create(std::move(ours)).value();
   proto::Empty request;
   proto::Empty response;
   CHECK_EQ(client->call("/x", request, response, 20).error().code, Code::timeout);
@@ -67,7 +67,7 @@ TEST_CASE("a call that is not answered ends at its time, or with the connection"
 
 TEST_CASE("an answer that is no HTTP/2 fails the call") {
   auto [ours, theirs] = sys::socketpair(SOCK_STREAM).value();
-  const auto client = RpcClient::create(std::move(ours)).value();
+  const auto client = HostClient::create(std::move(ours)).value();
   REQUIRE(sys::write_all(theirs.get(), "HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n"));
   proto::Empty request;
   proto::Empty response;

@@ -10,7 +10,7 @@
 
 namespace lambdo::agent {
 
-/// The front writes files as the steps' user; these are root's.
+/// The agent's server process writes files as the steps' user; these are root's.
 class AsRoot {
  public:
   AsRoot() : gid_(static_cast<gid_t>(::setfsgid(0))), uid_(static_cast<uid_t>(::setfsuid(0))) {}

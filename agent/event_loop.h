@@ -9,8 +9,8 @@
 
 namespace lambdo::agent {
 
-/// The front's one loop: waits for descriptors (epoll(7), level-triggered) and calls their handlers, one
-/// after another.
+/// The one loop of the agent's server process: waits for descriptors (epoll(7), level-triggered) and calls
+/// their handlers, one after another.
 class EventLoop {
  public:
   /// `events` are EPOLL* bits.

@@ -8,13 +8,13 @@
 #include <cstdio>
 #include <memory>
 
-#include "agent/front.h"
+#include "agent/agent_server.h"
 #include "agent/guest_setup.h"
 #include "agent/hand_over.h"
+#include "agent/host_connection.h"
 #include "agent/name_files.h"
 #include "agent/options.h"
 #include "agent/registration.h"
-#include "agent/rpc_server.h"
 #include "base/sockets.h"
 #include "base/syscalls.h"
 
@@ -26,40 +26,40 @@ namespace lambdo::agent {
   ::_exit(1);
 }
 
-/// One connection at a time. The host makes another where the first broke, as all do when the machine is
-/// cloned.
-class HostConnections {
+/// Accepts the host's connections, and serves one at a time. The host makes another where the first broke, as
+/// all do when the machine is cloned.
+class HostListener {
  public:
-  HostConnections(Front& front, Fd listener) : front_(front), listener_(std::move(listener)) {}
-  HostConnections(const HostConnections&) = delete;
-  HostConnections& operator=(const HostConnections&) = delete;
-  ~HostConnections() { front_.loop().forget(listener_.get()); }
+  HostListener(AgentServer& agent, Fd listener) : agent_(agent), listener_(std::move(listener)) {}
+  HostListener(const HostListener&) = delete;
+  HostListener& operator=(const HostListener&) = delete;
+  ~HostListener() { agent_.loop().forget(listener_.get()); }
 
   Result<> start() {
-    return front_.loop().watch(listener_.get(), EPOLLIN, [this](uint32_t) { accept(); });
+    return agent_.loop().watch(listener_.get(), EPOLLIN, [this](uint32_t) { accept(); });
   }
 
  private:
   void accept() {
     Fd socket = accept_from_host(listener_.get());
     if (!socket.valid()) return;
-    auto server =
-        RpcServer::create(front_.loop(), std::move(socket), front_.service(), [this] { on_closed(); });
-    if (!server) {
-      std::fprintf(stderr, "lambdo-agent: connection: %s\n", server.error().message.c_str());
+    auto connection =
+        HostConnection::create(agent_.loop(), std::move(socket), agent_.service(), [this] { on_closed(); });
+    if (!connection) {
+      std::fprintf(stderr, "lambdo-agent: connection: %s\n", connection.error().message.c_str());
       return;
     }
-    server_ = *std::move(server);
+    connection_ = *std::move(connection);
   }
 
   void on_closed() {
-    if (front_.service().power_off_asked()) power_off();
-    server_.reset();
+    if (agent_.service().power_off_asked()) power_off();
+    connection_.reset();
   }
 
-  Front& front_;
+  AgentServer& agent_;
   Fd listener_;
-  std::unique_ptr<RpcServer> server_;
+  std::unique_ptr<HostConnection> connection_;
 };
 
 /// As the namespace engine's guests have them.
@@ -94,13 +94,13 @@ static Result<> serve(const std::string& folder) {
   const Options options = TRY(parse_options_file(config));
   if (!options.hand_over.empty()) return hand_over(folder, options);
   TRY(set_up_machine(folder, options));
-  const auto front =
-      TRY(Front::create({.workspace = options.workspace, .scope = Scope::machine, .user = options.user}));
-  HostConnections connections(*front, TRY(listen_for_host(options.listen_at)));
-  TRY(connections.start());
+  const auto agent = TRY(
+      AgentServer::create({.workspace = options.workspace, .scope = Scope::machine, .user = options.user}));
+  HostListener listener(*agent, TRY(listen_for_host(options.listen_at)));
+  TRY(listener.start());
   const std::string token = options.token.empty() ? token_of(folder) : options.token;
   TRY(register_with_host(options.register_at, options.listen_at.port, token));
-  front->serve();
+  agent->serve();
   power_off();
 }
 

@@ -3,7 +3,7 @@
 #include <sys/mount.h>
 #include <unistd.h>
 
-#include "agent/front.h"
+#include "agent/agent_server.h"
 #include "agent/guest_setup.h"
 #include "agent/ip_parameter.h"
 #include "agent/network.h"

@@ -3,10 +3,10 @@
 
 #include <cstdio>
 
-#include "agent/front.h"
+#include "agent/agent_server.h"
 #include "agent/guest.h"
+#include "agent/host_connection.h"
 #include "agent/options.h"
-#include "agent/rpc_server.h"
 
 namespace lambdo::agent {
 
@@ -20,8 +20,8 @@ static Result<> check_connection(int fd) {
   return {};
 }
 
-[[noreturn]] static void end(Front& front) {
-  front.supervisor().shut_down();
+[[noreturn]] static void end(AgentServer& agent) {
+  agent.supervisor().shut_down();
   ::_exit(0);
 }
 
@@ -30,13 +30,14 @@ static Result<> run(const Options& options) {
   TRY(prepare_descriptors("/dev/null"));
   TRY(check_connection(options.fd));
   Fd connection(options.fd);
-  const auto front = TRY(Front::create({.workspace = options.workspace,
-                                        .scope = ::getpid() == 1 ? Scope::own_namespace : Scope::descendants,
-                                        .connection = connection.get()}));
-  const auto server =
-      TRY(RpcServer::create(front->loop(), std::move(connection), front->service(), [&] { end(*front); }));
-  front->serve();
-  end(*front);
+  const auto agent =
+      TRY(AgentServer::create({.workspace = options.workspace,
+                               .scope = ::getpid() == 1 ? Scope::own_namespace : Scope::descendants,
+                               .connection = connection.get()}));
+  const auto host = TRY(
+      HostConnection::create(agent->loop(), std::move(connection), agent->service(), [&] { end(*agent); }));
+  agent->serve();
+  end(*agent);
 }
 
 }  // namespace lambdo::agent

@@ -12,7 +12,7 @@ namespace lambdo::agent {
 
 namespace {
 
-namespace rpc = grpc_definitions;
+namespace proto = grpc_definitions;
 
 constexpr int kMaxServers = 3;  // MAXNS of <resolv.h>: what comes after is not asked
 constexpr int kMaxSearch = 32;
@@ -70,7 +70,7 @@ Result<MacAddress> mac_field(std::string_view field, const std::string& text) {
   return *mac;
 }
 
-Result<> add_addresses(InterfacePlan& plan, const rpc::NetworkInterface& wanted) {
+Result<> add_addresses(InterfacePlan& plan, const proto::NetworkInterface& wanted) {
   const struct {
     int family;
     const char* field;
@@ -95,7 +95,7 @@ Result<> add_addresses(InterfacePlan& plan, const rpc::NetworkInterface& wanted)
   return {};
 }
 
-Result<> add_names(InterfacePlan& plan, const rpc::NetworkInterface& wanted) {
+Result<> add_names(InterfacePlan& plan, const proto::NetworkInterface& wanted) {
   if (wanted.dns_servers_size() > kMaxServers) {
     return fail(Code::invalid_argument, "interface.dns_servers: more than 3, which is what resolvers ask");
   }
@@ -116,7 +116,7 @@ Result<> add_names(InterfacePlan& plan, const rpc::NetworkInterface& wanted) {
   return {};
 }
 
-Result<InterfacePlan> make_interface_plan(const rpc::NetworkInterface& wanted) {
+Result<InterfacePlan> make_interface_plan(const proto::NetworkInterface& wanted) {
   InterfacePlan plan;
   plan.mac = TRY(mac_field("interface.mac", wanted.mac()));
   if (!wanted.new_mac().empty()) plan.new_mac = TRY(mac_field("interface.new_mac", wanted.new_mac()));
@@ -210,7 +210,7 @@ bool is_hostname(std::string_view name) {
   return is_domain(name, false, kMaxHostnameBytes);
 }
 
-Result<MachinePlan> make_machine_plan(const rpc::ConfigureRequest& request) {
+Result<MachinePlan> make_machine_plan(const proto::ConfigureRequest& request) {
   MachinePlan plan;
   if (!request.hostname().empty() && !is_hostname(request.hostname())) {
     return refuse("hostname", request.hostname(), "letters, digits, hyphens and dots, 64 bytes at most");

@@ -25,9 +25,9 @@ struct Usage {
   void add(const rusage& usage);
 };
 
-/// The processes of a run, as seen by one of the agent's processes: the executor, or the front when the
-/// executor is gone. The caller has SIGCHLD blocked and is a child subreaper or PID 1, so every process of
-/// the run ends up its child.
+/// The processes of a run, as seen by one of the agent's processes: the executor, or the server process when
+/// the executor is gone. The caller has SIGCHLD blocked and is a child subreaper or PID 1, so every process
+/// of the run ends up its child.
 class Processes {
  public:
   explicit Processes(Scope scope) : scope_(scope) {}

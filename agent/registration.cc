@@ -1,29 +1,29 @@
 #include "agent/registration.h"
 
-#include "agent/rpc_client.h"
+#include "agent/host_client.h"
 #include "lambdo.pb.h"
 
 namespace lambdo::agent {
 
-namespace rpc = grpc_definitions;
+namespace proto = grpc_definitions;
 
 static constexpr long long kTimeout_ms = 10'000;
 
 static Result<std::string> introduce(const Address& host, uint32_t port, const std::string& token) {
   Fd connection = TRY(connect_to_host(host));
-  const auto client = TRY(RpcClient::create(std::move(connection)));
-  rpc::RegisterRequest request;
+  const auto client = TRY(HostClient::create(std::move(connection)));
+  proto::RegisterRequest request;
   request.set_port(port);
   request.set_token(token);
-  rpc::RegisterResponse response;
+  proto::RegisterResponse response;
   TRY(client->call("/grpc_definitions.LambdoApiService/Register", request, response, kTimeout_ms));
-  if (response.response_case() != rpc::RegisterResponse::kId) {
+  if (response.response_case() != proto::RegisterResponse::kId) {
     return fail(Code::unavailable, response.error().empty() ? "the host gave no id" : response.error());
   }
-  rpc::StatusMessage ready;
+  proto::StatusMessage ready;
   ready.set_id(response.id());
-  ready.set_code(rpc::READY);
-  rpc::Empty nothing;
+  ready.set_code(proto::READY);
+  proto::Empty nothing;
   TRY(client->call("/grpc_definitions.LambdoApiService/Status", ready, nothing, kTimeout_ms));
   return response.id();
 }

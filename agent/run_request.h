@@ -2,7 +2,7 @@
 
 #include <vector>
 
-#include "agent/supervisor.h"
+#include "agent/run_supervisor.h"
 #include "base/error.h"
 #include "lambdo.pb.h"
 

@@ -2,7 +2,7 @@
 
 #include <sys/types.h>
 
-#include "agent/job.h"
+#include "agent/executor_protocol.h"
 #include "base/error.h"
 #include "base/mapping.h"
 

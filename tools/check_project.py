@@ -10,6 +10,7 @@ MAX_FILE_LINES = 500
 # What those may include it may include too.
 DIRECT_INCLUDES = {
     "base": [],
+    "rpc": ["base"],
     "reactor": ["base"],
     "http": ["reactor"],
     "virtio": ["base"],
@@ -20,13 +21,13 @@ DIRECT_INCLUDES = {
     "registry": ["http"],
     "image": ["registry"],
     "namespace": ["reactor"],
-    "engine": ["reactor", "virtio", "virtio_net", "vsock", "net", "kvm", "registry", "image", "namespace"],
+    "engine": ["rpc", "reactor", "virtio", "virtio_net", "vsock", "net", "kvm", "registry", "image", "namespace"],
     "api": ["engine", "http"],
     "config": ["engine"],
     "doctor": ["config"],
     "server": ["api", "config"],
     "cli": ["server", "doctor"],
-    "agent": ["base"],
+    "agent": ["base", "rpc"],
 }
 # What the tests of a folder may use beside that: they speak with the agent as its host does.
 TESTS_ALSO = {"agent": ["engine"]}

@@ -11,7 +11,7 @@
 
 namespace lambdo::engine {
 
-// The agent keeps at most 48 MiB of output a run (agent/supervisor.h): a larger answer is no honest one.
+// The agent keeps at most 48 MiB of output a run (agent/run_supervisor.h): a larger answer is no honest one.
 static constexpr int kMaxResponseBytes = 64 << 20;
 
 namespace {

@@ -12,18 +12,15 @@
 #include "base/check.h"
 #include "base/log.h"
 #include "base/syscalls.h"
-#include "engine/registration_session.h"
 #include "lambdo.pb.h"
 #include "reactor/event.h"
 #include "reactor/timer.h"
+#include "rpc/server_session.h"
 
 namespace lambdo::engine {
 
-namespace rpc = grpc_definitions;
+namespace proto = grpc_definitions;
 
-static constexpr int kNotFound = 5;
-static constexpr int kUnimplemented = 12;
-static constexpr int kInternal = 13;
 static constexpr int64_t kAcceptRetryMs = 100;
 static constexpr int64_t kDialRetryMs = 20;
 static constexpr uint32_t kMaxPort = 65535;
@@ -44,7 +41,7 @@ struct AgentListener::Guest {
 };
 
 /// What an agent may call, on one connection.
-class AgentListener::Connection final : public RegistrationCalls {
+class AgentListener::Connection final : public rpc::CallHandler {
  public:
   Connection(AgentListenerStatistics& statistics, Guest& guest) : statistics_(statistics), guest_(guest) {}
   Connection(const Connection&) = delete;
@@ -53,30 +50,35 @@ class AgentListener::Connection final : public RegistrationCalls {
     if (guest_.registered_by == this) guest_.registered_by = nullptr;
   }
 
-  RegistrationAnswer call(std::string_view method, std::string_view message) override {
-    if (method == "/grpc_definitions.LambdoApiService/Register") return register_agent(message);
-    if (method == "/grpc_definitions.LambdoApiService/Status") return status(message);
-    return {kUnimplemented, "there is no such method"};
+  void on_call(rpc::ServerSession& session, int32_t call, std::string_view method,
+               std::string request) override {
+    if (method == "/grpc_definitions.LambdoApiService/Register") {
+      return register_agent(session, call, request);
+    }
+    if (method == "/grpc_definitions.LambdoApiService/Status") return status(session, call, request);
+    session.finish(call, {rpc::StatusCode::unimplemented, "there is no such method"});
   }
+  /// Every call is answered at once.
+  void on_cancelled(rpc::ServerSession& /*session*/, int32_t /*call*/) override {}
 
  private:
-  RegistrationAnswer register_agent(std::string_view message) {
-    rpc::RegisterRequest request;
-    if (!request.ParseFromArray(message.data(), static_cast<int>(message.size()))) {
-      return {kInternal, "the request is no RegisterRequest"};
+  void register_agent(rpc::ServerSession& session, int32_t call, const std::string& message) {
+    proto::RegisterRequest request;
+    if (!request.ParseFromString(message)) {
+      return session.finish(call, {rpc::StatusCode::internal, "the request is no RegisterRequest"});
     }
-    rpc::RegisterResponse response;
+    proto::RegisterResponse response;
     const char* const problem = why_not(request.port());
     if (problem != nullptr) {
       ++statistics_.refused_calls;
       response.set_error(problem);
-      return {0, response.SerializeAsString()};
+      return session.finish(call, rpc::frame_message(response));
     }
     ++statistics_.registered;
     guest_.port = static_cast<uint16_t>(request.port());
     guest_.registered_by = this;
     response.set_id(guest_.id);
-    return {0, response.SerializeAsString()};
+    session.finish(call, rpc::frame_message(response));
   }
 
   [[nodiscard]] const char* why_not(uint32_t port) const {
@@ -87,19 +89,19 @@ class AgentListener::Connection final : public RegistrationCalls {
     return port == 0 || port > kMaxPort ? "this is no port to be reached at" : nullptr;
   }
 
-  RegistrationAnswer status(std::string_view message) {
-    rpc::StatusMessage request;
-    if (!request.ParseFromArray(message.data(), static_cast<int>(message.size()))) {
-      return {kInternal, "the request is no StatusMessage"};
+  void status(rpc::ServerSession& session, int32_t call, const std::string& message) {
+    proto::StatusMessage request;
+    if (!request.ParseFromString(message)) {
+      return session.finish(call, {rpc::StatusCode::internal, "the request is no StatusMessage"});
     }
     if (guest_.port == 0 || request.id() != guest_.id) {
       ++statistics_.refused_calls;
-      return {kNotFound, "no agent has this id"};
+      return session.finish(call, {rpc::StatusCode::not_found, "no agent has this id"});
     }
-    guest_.ready |= request.code() == rpc::READY;
-    guest_.failed |= request.code() == rpc::ERROR;
+    guest_.ready |= request.code() == proto::READY;
+    guest_.failed |= request.code() == proto::ERROR;
     guest_.changed.notify_all();
-    return {0, rpc::Empty().SerializeAsString()};
+    session.finish(call, rpc::frame_message(proto::Empty()));
   }
 
   AgentListenerStatistics& statistics_;
@@ -222,12 +224,22 @@ void AgentListener::admit(Fd socket) {
   scope_.spawn(serve(std::move(socket), guest));
 }
 
+/// Sends all that the session has to send.
+static reactor::Task<Result<>> send_output(reactor::SocketStream& stream, rpc::ServerSession& session,
+                                           reactor::CancelToken token) {
+  while (true) {
+    std::string output;
+    CO_TRY(session.take_output(output));
+    if (output.empty()) co_return Result<>{};
+    CO_TRY(co_await stream.send(reactor::as_bytes(output), token));
+  }
+}
+
 /// Moves bytes between the socket and a session, until one of them ends.
-static reactor::Task<Result<>> talk(reactor::SocketStream& stream, RegistrationSession& session,
+static reactor::Task<Result<>> talk(reactor::SocketStream& stream, rpc::ServerSession& session,
                                     reactor::CancelToken token) {
   while (true) {
-    const std::string output = CO_TRY(session.take_output());
-    if (!output.empty()) CO_TRY(co_await stream.send(reactor::as_bytes(output), token));
+    CO_TRY(co_await send_output(stream, session, token));
     if (session.violated()) co_return fail(Code::agent_protocol, "HTTP/2: a violation");
     if (session.finished()) co_return Result<>{};
     const reactor::Chunk chunk = CO_TRY(co_await stream.receive(token));
@@ -235,8 +247,7 @@ static reactor::Task<Result<>> talk(reactor::SocketStream& stream, RegistrationS
     Result<> taken = session.receive(reactor::as_text(chunk.bytes()));
     if (taken) continue;
     // The peer may learn why.
-    const auto last = session.take_output();
-    if (last && !last->empty()) (void)co_await stream.send(reactor::as_bytes(*last), token);
+    (void)co_await send_output(stream, session, token);
     co_return taken;
   }
 }
@@ -247,7 +258,7 @@ reactor::Task<> AgentListener::serve(Fd socket, std::shared_ptr<Guest> guest) {
     reactor::Deadline deadline(reactor_, reactor_.now_ns() + options_.connection_ms * 1'000'000,
                                guest->gone.token());
     Connection connection(statistics_, *guest);
-    auto session = RegistrationSession::create(connection);
+    auto session = rpc::ServerSession::create(kLimits, connection);
     Result<> ended = session ? co_await talk(stream, **session, deadline.token())
                              : Result<>(std::unexpected(std::move(session).error()));
     const bool is_violation = !ended && (ended.error().code == Code::agent_protocol ||

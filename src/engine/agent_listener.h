@@ -13,6 +13,7 @@
 #include "reactor/scope.h"
 #include "reactor/stream.h"
 #include "reactor/task.h"
+#include "rpc/session_limits.h"
 
 namespace lambdo::engine {
 
@@ -44,6 +45,15 @@ class ExpectedAgent;
 /// see to it that none can send from another's. All calls on the reactor.
 class AgentListener {
  public:
+  /// What a connection of an agent may make us keep or do; the agent is not known before it has registered.
+  static constexpr rpc::SessionLimits kLimits = {.max_open_calls = 4,
+                                                 .max_calls = 16,
+                                                 .max_received_bytes = 64 << 10,
+                                                 .max_message_bytes = 4096,
+                                                 .max_queued_bytes = 64 << 10,
+                                                 .stream_window_bytes = rpc::kPrefixBytes + 4096,
+                                                 .connection_window_bytes = 65'535};
+
   AgentListener(reactor::Reactor& reactor, AgentListenerOptions options);
   /// stop() has returned, and all of expect() are gone.
   ~AgentListener();

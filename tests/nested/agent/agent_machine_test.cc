@@ -21,13 +21,13 @@ TEST_CASE("the agent sets a machine up, registers over vsock, keeps to the limit
   // A connection that breaks leaves the guest as it was.
   for (int i = 0; i < 2; ++i) {
     grpc::ClientContext context;
-    rpc::StatusMessage message;
+    proto::StatusMessage message;
     REQUIRE(machine.dial()->Status(&context, {}, &message).ok());
-    CHECK_EQ(message.code(), rpc::READY);
+    CHECK_EQ(message.code(), proto::READY);
   }
 
   const auto stub = machine.dial();
-  rpc::ExecuteRequest request =
+  proto::ExecuteRequest request =
       steps({"id -u; cat /proc/sys/kernel/hostname /sys/fs/cgroup/lambdo-steps/memory.max",
              "(for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16; do (sleep 1) & done; wait) 2>&1; true",
              "head -c 200000000 /dev/zero | tail -n 1 | wc -c; true", "head -c 8000000 /dev/zero >f; cat f",
@@ -37,7 +37,7 @@ TEST_CASE("the agent sets a machine up, registers over vsock, keeps to the limit
   request.mutable_limits()->set_memory_bytes(64 << 20);
   request.mutable_limits()->set_processes(12);
   grpc::ClientContext context;
-  rpc::ExecuteResponse response;
+  proto::ExecuteResponse response;
   const grpc::Status status = stub->Execute(&context, request, &response);
   REQUIRE_MESSAGE(status.ok(), status.error_message());
   REQUIRE_EQ(response.steps_size(), 5);
@@ -53,7 +53,7 @@ TEST_CASE("the agent sets a machine up, registers over vsock, keeps to the limit
   CHECK(response.steps(4).oom_killed());
 
   grpc::ClientContext power_off_context;
-  rpc::Empty answer;
+  proto::Empty answer;
   CHECK(stub->PowerOff(&power_off_context, {}, &answer).ok());
   CHECK(machine.wait());
   CHECK_NE(machine.console().find("lambdo-agent: started"), std::string::npos);

@@ -129,7 +129,7 @@ void Machine::accept_guests() {
   }
 }
 
-std::unique_ptr<rpc::LambdoAgentService::Stub> Machine::dial() {
+std::unique_ptr<proto::LambdoAgentService::Stub> Machine::dial() {
   Fd socket(::socket(AF_VSOCK, SOCK_STREAM | SOCK_CLOEXEC, 0));
   const sockaddr_vm address = vsock_address(kGuestCid, kListenPort);
   CHECK(::connect(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0);
@@ -137,7 +137,7 @@ std::unique_ptr<rpc::LambdoAgentService::Stub> Machine::dial() {
   grpc::ChannelArguments arguments;
   arguments.SetMaxReceiveMessageSize(64 << 20);
   arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
-  return rpc::LambdoAgentService::NewStub(
+  return proto::LambdoAgentService::NewStub(
       grpc::CreateCustomInsecureChannelFromFd("guest", socket.release(), arguments));
 }
 

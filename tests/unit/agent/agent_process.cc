@@ -63,7 +63,7 @@ AgentProcess::AgentProcess(Place place) {
     limits.SetMaxReceiveMessageSize(64 << 20);
     return limits;
   }());
-  stub_ = rpc::LambdoAgentService::NewStub(channel_);
+  stub_ = proto::LambdoAgentService::NewStub(channel_);
 }
 
 AgentProcess::~AgentProcess() {
@@ -92,7 +92,7 @@ int AgentProcess::wait() {
   return status;
 }
 
-AgentProcess::Answer AgentProcess::execute(const rpc::ExecuteRequest& request) {
+AgentProcess::Answer AgentProcess::execute(const proto::ExecuteRequest& request) {
   Answer answer;
   grpc::ClientContext context;
   context.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(60));
@@ -104,8 +104,8 @@ AgentProcess::Answer AgentProcess::execute(const std::string& command) {
   return execute(steps({command}));
 }
 
-rpc::ExecuteRequest steps(const std::vector<std::string>& commands) {
-  rpc::ExecuteRequest request;
+proto::ExecuteRequest steps(const std::vector<std::string>& commands) {
+  proto::ExecuteRequest request;
   request.set_id("run-7");
   for (const std::string& command : commands) {
     auto* step = request.add_steps();
@@ -117,7 +117,7 @@ rpc::ExecuteRequest steps(const std::vector<std::string>& commands) {
   return request;
 }
 
-void add_file(rpc::ExecuteRequest& request, const std::string& name, const std::string& content) {
+void add_file(proto::ExecuteRequest& request, const std::string& name, const std::string& content) {
   auto* file = request.add_files();
   file->set_filename(name);
   file->set_content(content);

@@ -12,7 +12,7 @@
 
 namespace lambdo::agent {
 
-namespace rpc = grpc_definitions;
+namespace proto = grpc_definitions;
 
 /// The real agent in a temporary workspace, as a plain child or as PID 1 of a namespace made by bubblewrap.
 class AgentProcess {
@@ -26,12 +26,12 @@ class AgentProcess {
 
   struct Answer {
     grpc::Status status;
-    rpc::ExecuteResponse response;
+    proto::ExecuteResponse response;
   };
-  Answer execute(const rpc::ExecuteRequest& request);
+  Answer execute(const proto::ExecuteRequest& request);
   /// One step with its stdout captured, and 20 s at most.
   Answer execute(const std::string& command);
-  rpc::LambdoAgentService::Stub& stub() { return *stub_; }
+  proto::LambdoAgentService::Stub& stub() { return *stub_; }
   /// Ends the connection from the host's side; the stub stays.
   void hang_up();
   /// Whether the process of a pidfd ends within 10 s.
@@ -47,11 +47,11 @@ class AgentProcess {
   pid_t pid_ = -1;
   int socket_ = -1;
   std::shared_ptr<grpc::Channel> channel_;
-  std::unique_ptr<rpc::LambdoAgentService::Stub> stub_;
+  std::unique_ptr<proto::LambdoAgentService::Stub> stub_;
 };
 
 /// A request of one step for each command, with stdout captured and a deadline of 20 s.
-rpc::ExecuteRequest steps(const std::vector<std::string>& commands);
-void add_file(rpc::ExecuteRequest& request, const std::string& name, const std::string& content);
+proto::ExecuteRequest steps(const std::vector<std::string>& commands);
+void add_file(proto::ExecuteRequest& request, const std::string& name, const std::string& content);
 
 }  // namespace lambdo::agent

@@ -16,9 +16,9 @@ using namespace std::string_literals;
 TEST_CASE("the agent is ready, runs one request, and refuses a second") {
   AgentProcess agent;
   grpc::ClientContext context;
-  rpc::StatusMessage message;
+  proto::StatusMessage message;
   REQUIRE(agent.stub().Status(&context, {}, &message).ok());
-  CHECK_EQ(message.code(), rpc::READY);
+  CHECK_EQ(message.code(), proto::READY);
   CHECK_EQ(message.id(), "");
 
   const auto [status, response] = agent.execute("echo out; echo err >&2");
@@ -47,13 +47,13 @@ TEST_CASE("the agent says that it is ready while a run goes on") {
   AgentProcess agent;
   AgentProcess::Answer answer;
   std::thread call([&] { answer = agent.execute("while ! [ -e go ]; do sleep 0.01; done; echo went"); });
-  rpc::StatusMessage message;
+  proto::StatusMessage message;
   while (message.id().empty()) {
     grpc::ClientContext context;
     REQUIRE(agent.stub().Status(&context, {}, &message).ok());
     std::this_thread::sleep_for(std::chrono::milliseconds(1));
   }
-  CHECK_EQ(message.code(), rpc::READY);
+  CHECK_EQ(message.code(), proto::READY);
   CHECK(sys::open(agent.workspace() + "/go", O_CREAT | O_WRONLY, 0600));
   call.join();
   CHECK_EQ(answer.response.steps(0).stdout(), "went\n");
@@ -61,7 +61,7 @@ TEST_CASE("the agent says that it is ready while a run goes on") {
 
 TEST_CASE("files of all kinds are there, and steps start in the workspace") {
   AgentProcess agent;
-  rpc::ExecuteRequest request = steps({"pwd; cat main.txt a/b/c.txt; ./run.sh; wc -c <binary"});
+  proto::ExecuteRequest request = steps({"pwd; cat main.txt a/b/c.txt; ./run.sh; wc -c <binary"});
   add_file(request, "main.txt", "main\n");
   add_file(request, "a/b/c.txt", "deep\n");
   add_file(request, "run.sh", "#!/bin/sh\necho script\n");
@@ -75,7 +75,7 @@ TEST_CASE("a file name that leaves the workspace fails the request before anythi
   for (const std::string name : {"../x", "/x", "a/../../x", "", "a/"}) {
     CAPTURE(name);
     AgentProcess agent;
-    rpc::ExecuteRequest request = steps({"touch ran"});
+    proto::ExecuteRequest request = steps({"touch ran"});
     add_file(request, "good", "");
     add_file(request, name, "evil");
     const auto [status, response] = agent.execute(request);
@@ -87,7 +87,7 @@ TEST_CASE("a file name that leaves the workspace fails the request before anythi
 
 TEST_CASE("a full disk is told as such") {
   AgentProcess agent(AgentProcess::Place::own_namespace);
-  rpc::ExecuteRequest request = steps({"true"});
+  proto::ExecuteRequest request = steps({"true"});
   add_file(request, "big", std::string(9 << 20, 'x'));
   const auto [status, response] = agent.execute(request);
   CHECK_EQ(status.error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED);
@@ -95,8 +95,8 @@ TEST_CASE("a full disk is told as such") {
 }
 
 TEST_CASE("what cannot be run is refused") {
-  rpc::ExecuteRequest with_nul = steps({"echo a\0b"s});
-  rpc::ExecuteRequest bad_name = steps({"true"});
+  proto::ExecuteRequest with_nul = steps({"echo a\0b"s});
+  proto::ExecuteRequest bad_name = steps({"true"});
   bad_name.add_environment()->set_name("A=B");
   for (const auto& request : {steps({}), steps(std::vector<std::string>(65, "true")), with_nul, bad_name}) {
     AgentProcess agent;
@@ -106,7 +106,7 @@ TEST_CASE("what cannot be run is refused") {
 
 TEST_CASE("every step reads the whole input, and cannot change it for the next") {
   AgentProcess agent;
-  rpc::ExecuteRequest request = steps({"head -c 2; (printf evil >/proc/self/fd/0) 2>&1 | wc -l", "cat"});
+  proto::ExecuteRequest request = steps({"head -c 2; (printf evil >/proc/self/fd/0) 2>&1 | wc -l", "cat"});
   request.set_input("in\0put\xff"s);
   const auto [status, response] = agent.execute(request);
   REQUIRE(status.ok());
@@ -117,7 +117,7 @@ TEST_CASE("every step reads the whole input, and cannot change it for the next")
 
 TEST_CASE("arguments and environment reach the program unchanged") {
   AgentProcess agent(AgentProcess::Place::own_namespace);
-  rpc::ExecuteRequest request = steps({R"(printf '[%s]' "$0" "$@" "$A" "$B" "$PATH")"});
+  proto::ExecuteRequest request = steps({R"(printf '[%s]' "$0" "$@" "$A" "$B" "$PATH")"});
   for (const char* argument : {"one two", "", "$(evil)", "'\""})
     request.mutable_steps(0)->add_arguments(argument);
   const std::pair<const char*, const char*> variables[] = {{"A", "first"}, {"B", "x=y z"}, {"A", "last"}};
@@ -166,7 +166,7 @@ TEST_CASE("steps stop at the first that fails") {
 
 TEST_CASE("output that is not enabled is dropped, errors are not") {
   AgentProcess agent;
-  rpc::ExecuteRequest request = steps({"head -c 1000000 /dev/zero; echo err >&2"});
+  proto::ExecuteRequest request = steps({"head -c 1000000 /dev/zero; echo err >&2"});
   request.mutable_steps(0)->set_enable_output(false);
   const auto [status, response] = agent.execute(request);
   REQUIRE(status.ok());
@@ -190,7 +190,7 @@ TEST_CASE("a program may keep its state between steps, but not its pipes") {
 
 TEST_CASE("limits of a single process hold, and the step is the first to go when memory is short") {
   AgentProcess agent(AgentProcess::Place::own_namespace);
-  rpc::ExecuteRequest request =
+  proto::ExecuteRequest request =
       steps({"head -c 100000 /dev/zero >file; echo $?; ulimit -c; ulimit -t; cat /proc/self/oom_score_adj"});
   request.mutable_limits()->set_file_bytes(65536);
   request.mutable_limits()->set_cpu_ms(1500);

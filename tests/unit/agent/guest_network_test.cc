@@ -14,9 +14,9 @@ namespace lambdo::agent {
 
 static constexpr int kPoweredOff = 128 + 2;  // bubblewrap's word for SIGINT
 
-static grpc::Status configure(rpc::LambdoAgentService::Stub& stub, const rpc::ConfigureRequest& request) {
+static grpc::Status configure(proto::LambdoAgentService::Stub& stub, const proto::ConfigureRequest& request) {
   grpc::ClientContext context;
-  rpc::Empty answer;
+  proto::Empty answer;
   return stub.Configure(&context, request, &answer);
 }
 
@@ -30,9 +30,9 @@ TEST_CASE("a machine's init takes its name and network from the host, before and
   REQUIRE_MESSAGE(api.wait_ready(), guest.console());
   guest.add_interface("eth0", "02:00:00:00:00:01");
   const auto stub = guest.dial();
-  rpc::ConfigureRequest request;
+  proto::ConfigureRequest request;
   request.set_hostname("vm-7");
-  rpc::NetworkInterface& interface = *request.mutable_interface();
+  proto::NetworkInterface& interface = *request.mutable_interface();
   interface.set_mac("02:00:00:00:00:05");
   interface.set_ipv4("192.168.10.2/24");
   interface.set_ipv4_gateway("192.168.10.1");
@@ -56,7 +56,7 @@ TEST_CASE("a machine's init takes its name and network from the host, before and
   REQUIRE_EQ(configure(*stub, request).error_message(), "");
 
   grpc::ClientContext context;
-  rpc::ExecuteResponse response;
+  proto::ExecuteResponse response;
   REQUIRE(
       stub->Execute(
               &context,
@@ -75,7 +75,7 @@ TEST_CASE("a machine's init takes its name and network from the host, before and
            "192.168.10.3/24\ndefault via 192.168.10.1 dev eth0 proto static\n02:00:00:00:00:02\n"
            "no\nno\nno\nno\n");
   grpc::ClientContext end;
-  rpc::Empty answer;
+  proto::Empty answer;
   CHECK(stub->PowerOff(&end, {}, &answer).ok());
   CHECK_EQ(WEXITSTATUS(guest.wait()), kPoweredOff);
 }
@@ -87,8 +87,8 @@ static reactor::Task<> configure_by_client(reactor::Reactor& reactor, engine::Ag
   const auto connection = engine::AgentConnection::create(agents, std::move(socket)).value();
   const auto ready = co_await connection->wait_ready(deadline.token());
   REQUIRE_MESSAGE(ready, ready.error().message);
-  rpc::ConfigureRequest request;
-  rpc::NetworkInterface& interface = *request.mutable_interface();
+  proto::ConfigureRequest request;
+  proto::NetworkInterface& interface = *request.mutable_interface();
   interface.set_mac("02:00:00:00:00:01");
   for (const char* address : {"192.168.10.2/24", "192.168.10.3/24"}) {
     interface.set_ipv4(address);
@@ -106,7 +106,7 @@ static reactor::Task<> configure_by_client(reactor::Reactor& reactor, engine::Ag
   REQUIRE(!missing);
   CHECK_EQ(missing.error().code, Code::agent_protocol);
   CHECK_NE(missing.error().message.find("there is no interface"), std::string::npos);
-  rpc::ExecuteRequest steps_request = steps({"ip -4 -o addr show dev eth0 | grep -o '192[^ ]*/24'"});
+  proto::ExecuteRequest steps_request = steps({"ip -4 -o addr show dev eth0 | grep -o '192[^ ]*/24'"});
   const auto answer = co_await connection->execute(steps_request, deadline.token());
   REQUIRE_MESSAGE(answer, answer.error().message);
   CHECK_EQ(answer->steps(0).stdout(), "192.168.10.3/24\n");
@@ -125,7 +125,7 @@ TEST_CASE("the host's client configures a guest as often as it likes, and tells 
   engine::AgentRuntime agents(*reactor);
   reactor->run(configure_by_client(*reactor, agents, guest.connect()));
   grpc::ClientContext end;
-  rpc::Empty answer;
+  proto::Empty answer;
   CHECK(guest.dial()->PowerOff(&end, {}, &answer).ok());
   CHECK_EQ(WEXITSTATUS(guest.wait()), kPoweredOff);
 }

@@ -27,8 +27,8 @@ namespace lambdo::agent {
 static constexpr char kFolder[] = "/.lambdo-0123456789abcdef0123456789abcdef";
 static constexpr char kSockets[] = "/sockets";
 
-grpc::Status ApiService::Register(grpc::ServerContext*, const rpc::RegisterRequest* request,
-                                  rpc::RegisterResponse* response) {
+grpc::Status ApiService::Register(grpc::ServerContext*, const proto::RegisterRequest* request,
+                                  proto::RegisterResponse* response) {
   if (!refusal.empty()) {
     response->set_error(refusal);
   } else {
@@ -40,10 +40,10 @@ grpc::Status ApiService::Register(grpc::ServerContext*, const rpc::RegisterReque
   return grpc::Status::OK;
 }
 
-grpc::Status ApiService::Status(grpc::ServerContext*, const rpc::StatusMessage* message, rpc::Empty*) {
+grpc::Status ApiService::Status(grpc::ServerContext*, const proto::StatusMessage* message, proto::Empty*) {
   const std::lock_guard lock(mutex_);
   ready_id = message->id();
-  ready_ = message->code() == rpc::READY;
+  ready_ = message->code() == proto::READY;
   changed_.notify_all();
   return grpc::Status::OK;
 }
@@ -141,11 +141,11 @@ GuestProcess::~GuestProcess() {
   std::filesystem::remove_all(tree_, ignored);
 }
 
-std::unique_ptr<rpc::LambdoAgentService::Stub> GuestProcess::dial() {
+std::unique_ptr<proto::LambdoAgentService::Stub> GuestProcess::dial() {
   grpc::ChannelArguments arguments;
   // Two channels to the same address would else share a connection.
   arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
-  return rpc::LambdoAgentService::NewStub(grpc::CreateCustomChannel(
+  return proto::LambdoAgentService::NewStub(grpc::CreateCustomChannel(
       "unix:" + tree_ + "/root" + kSockets + "/agent", grpc::InsecureChannelCredentials(), arguments));
 }
 

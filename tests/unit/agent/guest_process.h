@@ -14,11 +14,11 @@
 namespace lambdo::agent {
 
 /// The host's side: gives out ids and remembers who came.
-class ApiService final : public rpc::LambdoApiService::Service {
+class ApiService final : public proto::LambdoApiService::Service {
  public:
-  grpc::Status Register(grpc::ServerContext*, const rpc::RegisterRequest* request,
-                        rpc::RegisterResponse* response) override;
-  grpc::Status Status(grpc::ServerContext*, const rpc::StatusMessage* message, rpc::Empty*) override;
+  grpc::Status Register(grpc::ServerContext*, const proto::RegisterRequest* request,
+                        proto::RegisterResponse* response) override;
+  grpc::Status Status(grpc::ServerContext*, const proto::StatusMessage* message, proto::Empty*) override;
 
   /// False where nobody became ready in time.
   bool wait_ready(int timeout_s = 10);
@@ -50,7 +50,7 @@ class GuestProcess {
   ~GuestProcess();
 
   /// A new connection of the host.
-  std::unique_ptr<rpc::LambdoAgentService::Stub> dial();
+  std::unique_ptr<proto::LambdoAgentService::Stub> dial();
   /// The same as a plain socket, for the host's own client.
   Fd connect();
   /// As waitpid() gives it; -1 where it still runs after 10 s. 128 + SIGINT tells of a power-off

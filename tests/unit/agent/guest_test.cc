@@ -26,17 +26,17 @@ static const GuestProcess::Files kGood = {
     {"modules.list", ""},
     {"complete", ""}};
 
-static std::string run(rpc::LambdoAgentService::Stub& stub, const rpc::ExecuteRequest& request) {
+static std::string run(proto::LambdoAgentService::Stub& stub, const proto::ExecuteRequest& request) {
   grpc::ClientContext context;
-  rpc::ExecuteResponse response;
+  proto::ExecuteResponse response;
   const grpc::Status status = stub.Execute(&context, request, &response);
   CHECK_EQ(status.error_message(), "");
   return response.steps_size() == 0 ? "" : response.steps(0).stdout() + response.steps(0).stderr();
 }
 
-static bool power_off(rpc::LambdoAgentService::Stub& stub) {
+static bool power_off(proto::LambdoAgentService::Stub& stub) {
   grpc::ClientContext context;
-  rpc::Empty answer;
+  proto::Empty answer;
   return stub.PowerOff(&context, {}, &answer).ok();
 }
 
@@ -48,7 +48,7 @@ TEST_CASE("a machine's init sets it up, registers, runs steps without rights, an
   CHECK_EQ(api.token, "secret");
   CHECK_EQ(api.ready_id, "guest-1");
   const auto stub = guest.dial();
-  rpc::ExecuteRequest request = steps(
+  proto::ExecuteRequest request = steps(
       {"id -u; id -g; grep -E '^(Groups|CapEff|CapPrm|NoNewPrivs):' /proc/self/status;"
        "cat /proc/sys/kernel/hostname /sys/class/net/lo/flags /proc/self/oom_score_adj;"
        "env | grep -E '^(GREETING|PATH|HOME|TERM)=' | sort; pwd; cat file; echo more >>file && echo mine;"
@@ -76,7 +76,7 @@ TEST_CASE("a machine's init goes on listening after a connection, and a new one 
   ApiService api;
   GuestProcess guest(kGood, &api);
   REQUIRE_MESSAGE(api.wait_ready(), guest.console());
-  rpc::StatusMessage message;
+  proto::StatusMessage message;
   for (int i = 0; i < 2; ++i) {
     const auto stub = guest.dial();
     grpc::ClientContext context;

@@ -27,7 +27,7 @@ static uint64_t status_kb(pid_t pid, const std::string& field) {
 
 TEST_CASE("a flood is cut at the limit, is binary-safe, and does not grow the agent") {
   AgentProcess agent;
-  rpc::ExecuteRequest request = steps({"yes | head -c 1000000000; yes | head -c 200000 >&2; echo end >&2"});
+  proto::ExecuteRequest request = steps({"yes | head -c 1000000000; yes | head -c 200000 >&2; echo end >&2"});
   request.mutable_limits()->set_output_bytes(100'000);
   const auto [status, response] = agent.execute(request);
   REQUIRE(status.ok());
@@ -42,7 +42,7 @@ TEST_CASE("a flood is cut at the limit, is binary-safe, and does not grow the ag
 
 TEST_CASE("large outputs of several steps arrive whole") {
   AgentProcess agent;
-  rpc::ExecuteRequest request =
+  proto::ExecuteRequest request =
       steps({"head -c 16777216 /dev/zero", "head -c 16777216 /dev/zero; head -c 9 /dev/zero >&2"});
   request.mutable_limits()->set_output_bytes(0);
   const auto [status, response] = agent.execute(request);
@@ -57,7 +57,7 @@ TEST_CASE("large outputs of several steps arrive whole") {
 TEST_CASE("the wall deadline ends all steps within 100 ms, and what was written before is kept") {
   for (const Place place : kPlaces) {
     AgentProcess agent(place);
-    rpc::ExecuteRequest request =
+    proto::ExecuteRequest request =
         steps({"sleep 0.1", "trap '' TERM; echo partial; (sleep 60 &); sleep 60", "true"});
     request.mutable_limits()->set_wall_ms(300);
     const auto [status, response] = agent.execute(request);
@@ -81,7 +81,7 @@ TEST_CASE("the CPU limit counts all processes together") {
                                 "while :; do /bin/true; done"}) {
       CAPTURE(command);
       AgentProcess agent(place);
-      rpc::ExecuteRequest request = steps({command});
+      proto::ExecuteRequest request = steps({command});
       request.mutable_limits()->set_cpu_ms(200);
       const auto [status, response] = agent.execute(request);
       REQUIRE(status.ok());
@@ -135,7 +135,8 @@ TEST_CASE("processes that keep forking are ended at the deadline and with their 
   const std::string bomb =
       "hop() { hop & }; for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16; do hop & done; ";
   AgentProcess agent(Place::own_namespace);
-  rpc::ExecuteRequest request = steps({bomb + "sleep 0.05", "ls -d /proc/[0-9]* | wc -l", bomb + "sleep 60"});
+  proto::ExecuteRequest request =
+      steps({bomb + "sleep 0.05", "ls -d /proc/[0-9]* | wc -l", bomb + "sleep 60"});
   request.mutable_limits()->set_wall_ms(1000);
   const auto [status, response] = agent.execute(request);
   REQUIRE(status.ok());
@@ -170,7 +171,7 @@ TEST_CASE("killing the executor is killing oneself: signal 9, with the output un
 
 TEST_CASE("a stopped executor does not stop the deadline") {
   AgentProcess agent(Place::own_namespace);
-  rpc::ExecuteRequest request = steps({"echo out; kill -STOP $PPID; sleep 60"});
+  proto::ExecuteRequest request = steps({"echo out; kill -STOP $PPID; sleep 60"});
   request.mutable_limits()->set_wall_ms(100);
   const auto [status, response] = agent.execute(request);
   REQUIRE(status.ok());
@@ -198,7 +199,7 @@ TEST_CASE("the agent exits and leaves nothing when the host goes away, idle or i
   }
   AgentProcess busy;
   grpc::ClientContext context;
-  rpc::ExecuteResponse response;
+  proto::ExecuteResponse response;
   const std::string pid_file = busy.workspace() + "/pid";
   std::thread call([&] {
     busy.stub().Execute(&context, steps({"sleep 60 & echo $! >pid.new; mv pid.new pid; wait"}), &response);
@@ -225,7 +226,7 @@ TEST_CASE("the agent answers PowerOff, then ends with all that runs") {
     AgentProcess agent(place);
     std::thread call([&] { CHECK(!agent.execute("sleep 60").status.ok()); });
     grpc::ClientContext context;
-    rpc::Empty answer;
+    proto::Empty answer;
     CHECK(agent.stub().PowerOff(&context, {}, &answer).ok());
     CHECK_EQ(agent.wait(), 0);
     call.join();

@@ -10,12 +10,12 @@
 
 namespace lambdo::agent {
 
-namespace rpc = grpc_definitions;
+namespace proto = grpc_definitions;
 
-static rpc::ConfigureRequest good() {
-  rpc::ConfigureRequest request;
+static proto::ConfigureRequest good() {
+  proto::ConfigureRequest request;
   request.set_hostname("vm-1.example");
-  rpc::NetworkInterface& interface = *request.mutable_interface();
+  proto::NetworkInterface& interface = *request.mutable_interface();
   interface.set_mac("02:00:00:AB:cd:01");
   interface.set_ipv4("192.168.10.2/24");
   interface.set_ipv4_gateway("192.168.10.1");
@@ -61,58 +61,59 @@ TEST_CASE("an empty request changes nothing") {
 TEST_CASE("values that no interface can have are refused by the name of their field") {
   const struct {
     const char* field;
-    void (*spoil)(rpc::ConfigureRequest& request, rpc::NetworkInterface& interface, const std::string& value);
+    void (*spoil)(proto::ConfigureRequest& request, proto::NetworkInterface& interface,
+                  const std::string& value);
     std::vector<std::string> values;
   } rows[] = {
       {"hostname",
-       [](rpc::ConfigureRequest& request, rpc::NetworkInterface&, const std::string& value) {
+       [](proto::ConfigureRequest& request, proto::NetworkInterface&, const std::string& value) {
          request.set_hostname(value);
        },
        {"a b", "a\nb", "-a", "a-", "a..b", ".", "a_b", std::string(65, 'a'), std::string("a\0b", 3)}},
       {"interface.mac",
-       [](rpc::ConfigureRequest&, rpc::NetworkInterface& interface, const std::string& value) {
+       [](proto::ConfigureRequest&, proto::NetworkInterface& interface, const std::string& value) {
          interface.set_mac(value);
        },
        {"", "02:00:00:00:00", "02:00:00:00:00:0g", "02-00-00-00-00-01", "01:00:00:00:00:01",
         "00:00:00:00:00:00", "ff:ff:ff:ff:ff:ff", "02:00:00:00:00:01:"}},
       {"interface.new_mac",
-       [](rpc::ConfigureRequest&, rpc::NetworkInterface& interface, const std::string& value) {
+       [](proto::ConfigureRequest&, proto::NetworkInterface& interface, const std::string& value) {
          interface.set_new_mac(value);
        },
        {"x", "ff:ff:ff:ff:ff:ff"}},
       {"interface.ipv4",
-       [](rpc::ConfigureRequest&, rpc::NetworkInterface& interface, const std::string& value) {
+       [](proto::ConfigureRequest&, proto::NetworkInterface& interface, const std::string& value) {
          interface.set_ipv4(value);
        },
        {"192.168.10.2", "192.168.10.2/", "192.168.10.2/0", "192.168.10.2/33", "192.168.10/24", "fd00::2/64",
         "224.0.0.1/24", "127.0.0.2/8", "0.0.0.0/8", "1.2.3.4/24/1", std::string("1.2.3.4\0/24", 11)}},
       {"interface.ipv4_gateway",
-       [](rpc::ConfigureRequest&, rpc::NetworkInterface& interface, const std::string& value) {
+       [](proto::ConfigureRequest&, proto::NetworkInterface& interface, const std::string& value) {
          interface.set_ipv4_gateway(value);
        },
        {"x", "fd00::1", "192.168.10.2", "255.255.255.255", "192.168.10.1/24"}},
       {"interface.ipv6",
-       [](rpc::ConfigureRequest&, rpc::NetworkInterface& interface, const std::string& value) {
+       [](proto::ConfigureRequest&, proto::NetworkInterface& interface, const std::string& value) {
          interface.set_ipv6(value);
        },
        {"fd00::2", "fd00::2/129", "::/64", "::1/64", "ff02::1/64", "1.2.3.4/24"}},
       {"interface.ipv6_gateway",
-       [](rpc::ConfigureRequest&, rpc::NetworkInterface& interface, const std::string& value) {
+       [](proto::ConfigureRequest&, proto::NetworkInterface& interface, const std::string& value) {
          interface.set_ipv6_gateway(value);
        },
        {"x", "1.2.3.4", "fd00::2", "ff02::1"}},
       {"interface.ipv6_gateway_mac",
-       [](rpc::ConfigureRequest&, rpc::NetworkInterface& interface, const std::string& value) {
+       [](proto::ConfigureRequest&, proto::NetworkInterface& interface, const std::string& value) {
          interface.set_ipv6_gateway_mac(value);
        },
        {"x", "33:33:00:00:00:01", "02:00:00:00:00"}},
       {"interface.dns_servers",
-       [](rpc::ConfigureRequest&, rpc::NetworkInterface& interface, const std::string& value) {
+       [](proto::ConfigureRequest&, proto::NetworkInterface& interface, const std::string& value) {
          interface.set_dns_servers(0, value);
        },
        {"", "dns.example", "1.1.1.1\nnameserver 2.2.2.2"}},
       {"interface.dns_search",
-       [](rpc::ConfigureRequest&, rpc::NetworkInterface& interface, const std::string& value) {
+       [](proto::ConfigureRequest&, proto::NetworkInterface& interface, const std::string& value) {
          interface.set_dns_search(0, value);
        },
        {"", "a b", "a\noptions x", "-", std::string(64, 'a'), std::string(300, 'a')}},
@@ -121,7 +122,7 @@ TEST_CASE("values that no interface can have are refused by the name of their fi
     for (const std::string& value : values) {
       CAPTURE(field);
       CAPTURE(value);
-      rpc::ConfigureRequest request = good();
+      proto::ConfigureRequest request = good();
       spoil(request, *request.mutable_interface(), value);
       const auto plan = make_machine_plan(request);
       REQUIRE(!plan);
@@ -132,8 +133,8 @@ TEST_CASE("values that no interface can have are refused by the name of their fi
 }
 
 TEST_CASE("limits on the MTU and on the number of names hold, and a gateway needs an address") {
-  const auto refused = [](void (*spoil)(rpc::NetworkInterface& interface)) {
-    rpc::ConfigureRequest request = good();
+  const auto refused = [](void (*spoil)(proto::NetworkInterface& interface)) {
+    proto::ConfigureRequest request = good();
     spoil(*request.mutable_interface());
     return !make_machine_plan(request);
   };

@@ -286,12 +286,12 @@ TEST_CASE("a configurator keeps what a later request leaves out") {
     NameFixture fixture;
     prepare_name_files(fixture.folders);
     Configurator configurator(fixture.folders);
-    rpc::ConfigureRequest request;
+    proto::ConfigureRequest request;
     request.set_hostname("one");
     request.mutable_interface()->set_mac(kMac);
     request.mutable_interface()->set_ipv4("10.0.0.2/24");
     REQUIRE(configurator.apply(request));
-    rpc::ConfigureRequest named;
+    proto::ConfigureRequest named;
     named.set_hostname("two");
     REQUIRE(configurator.apply(named));
     CHECK_EQ(addresses(), "inet 10.0.0.2/24 10.0.0.255\n");

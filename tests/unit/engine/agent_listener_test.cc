@@ -12,7 +12,6 @@
 #include "agent_peer.h"
 #include "base/syscalls.h"
 #include "engine/agent_client.h"
-#include "engine/registration_session.h"
 #include "lambdo.grpc.pb.h"
 #include "reactor/timer.h"
 
@@ -288,7 +287,7 @@ static void call_with_grpc(uint16_t port, std::atomic<bool>& done) {
   };
   CHECK_EQ(say("", rpc::READY).error_code(), grpc::StatusCode::NOT_FOUND);
   CHECK_EQ(enroll(0, ""), "error: \"this is no port to be reached at\"");
-  CHECK_EQ(enroll(1234, std::string(5000, 't')), "the message is too large");
+  CHECK_EQ(enroll(1234, std::string(5000, 't')), "a message of 5006 bytes; the maximum is 4096");
   const std::string answer = enroll(1234, "");
   CHECK(answer.starts_with("id: \""));
   CHECK_EQ(answer.size(), 4 + 2 + 32);
@@ -317,7 +316,8 @@ static Task<> garbage_comes(Host& host) {
   const auto expected = host.listener.expect("127.0.0.8").value();
   const std::string path = "/grpc_definitions.LambdoApiService/Register";
   std::string settings = http2_preface();
-  while (settings.size() <= RegistrationSession::kMaxBytes) settings += http2_frame(6, 0, 0, "12345678");
+  while (settings.size() <= AgentListener::kLimits.max_received_bytes)
+    settings += http2_frame(6, 0, 0, "12345678");
   const std::vector<std::string> rows = {
       "GET / HTTP/1.1\r\nHost: x\r\n\r\n",
       std::string(100, '\0'),
@@ -352,7 +352,7 @@ static Task<> many_calls(Host& host) {
   Peer peer(host, "127.0.0.8");
   co_await peer.send(http2_preface());
   uint32_t stream = 1;
-  for (int i = 0; i < RegistrationSession::kMaxCalls; ++i, stream += 2) {
+  for (uint64_t i = 0; i < AgentListener::kLimits.max_calls; ++i, stream += 2) {
     co_await peer.send(grpc_call(stream, "/x", ""));
     REQUIRE(co_await peer.answers(static_cast<char>(stream)));
   }

@@ -1,4 +1,4 @@
-#include "agent/job.h"
+#include "agent/executor_protocol.h"
 
 #include <sys/socket.h>
 #include <sys/uio.h>
@@ -128,7 +128,7 @@ Result<ReceivedJob> receive_job(int socket) {
     count = ::recvmsg(socket, &message, MSG_CMSG_CLOEXEC | MSG_WAITALL);
   } while (count < 0 && errno == EINTR);
   if (count < 0) return fail_errno("recvmsg");
-  if (count != sizeof header) return fail(Code::closed, "the front is gone");
+  if (count != sizeof header) return fail(Code::closed, "the agent's server process is gone");
   if (header.step_count > kMaxSteps || header.text_bytes > kMaxJobBytes) {
     return fail(Code::internal, "the job exceeds its bounds");
   }
@@ -145,7 +145,8 @@ Result<ReceivedJob> receive_job(int socket) {
 }
 
 Result<> send_step_end(int socket, const StepEnd& end) {
-  if (::send(socket, &end, sizeof end, MSG_NOSIGNAL) < 0) return fail_errno("send to the front");
+  if (::send(socket, &end, sizeof end, MSG_NOSIGNAL) < 0)
+    return fail_errno("send to the agent's server process");
   return {};
 }
 

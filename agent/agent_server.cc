@@ -1,4 +1,4 @@
-#include "agent/front.h"
+#include "agent/agent_server.h"
 
 #include <fcntl.h>
 #include <linux/close_range.h>
@@ -40,10 +40,10 @@ static void forbid_tracing() {
 }
 
 static Result<> run_executor(Fd control, Fd input, Scope scope, StepUser user) {
-  // Short of memory, the kernel shall kill a step and not the front, which is larger than many a process of a
-  // bomb. In a machine of its own each step takes the score upon itself; elsewhere it inherits it. Where
-  // /proc is missing or read-only the kernel may choose as it likes. Before forbid_tracing(), which takes the
-  // file away from us.
+  // Short of memory, the kernel shall kill a step and not the server process, which is larger than many a
+  // process of a fork bomb. In a machine of its own each step takes the score upon itself; elsewhere it
+  // inherits it. Where /proc is missing or read-only the kernel may choose as it likes. Before
+  // forbid_tracing(), which takes the file away from us.
   (void)sys::write_file("/proc/self/oom_score_adj", scope == Scope::machine ? "-1000" : "1000");
   forbid_tracing();
   ::prctl(PR_SET_NAME, "lambdo-executor");
@@ -54,7 +54,7 @@ static Result<> run_executor(Fd control, Fd input, Scope scope, StepUser user) {
   return executor.serve();
 }
 
-static void set_up_front(Scope scope, StepUser user) {
+static void set_up_process(Scope scope, StepUser user) {
   forbid_tracing();
   sigset_t child_signal;
   sigemptyset(&child_signal);
@@ -69,30 +69,32 @@ static void set_up_front(Scope scope, StepUser user) {
   ::setfsuid(user.uid);
 }
 
-Result<std::unique_ptr<Front>> Front::create(const Plan& plan) {
+Result<std::unique_ptr<AgentServer>> AgentServer::create(const Plan& plan) {
   Workspace workspace = TRY(Workspace::open(plan.workspace));
   TRY(workspace.enter());
   Fd input = TRY(create_input());
-  auto [front_end, executor_end] = TRY(sys::socketpair(SOCK_STREAM));
+  auto [server_end, executor_end] = TRY(sys::socketpair(SOCK_STREAM));
   const pid_t executor = ::fork();
   if (executor < 0) return fail_errno("fork");
   if (executor == 0) {
     if (plan.connection >= 0) ::close(plan.connection);
-    front_end.reset();
+    server_end.reset();
     const Result<> served = run_executor(std::move(executor_end), std::move(input), plan.scope, plan.user);
     if (!served) std::fprintf(stderr, "lambdo-agent: executor: %s\n", served.error().message.c_str());
     ::_exit(served ? 0 : 1);
   }
   executor_end.reset();
-  set_up_front(plan.scope, plan.user);
-  std::unique_ptr<Front> front(new Front(std::move(workspace), std::move(input), TRY(EventLoop::create())));
-  front->supervisor_ = TRY(Supervisor::create(front->loop_, std::move(front_end), executor, plan.scope));
-  front->service_ = std::make_unique<Service>(ServiceParts{
-      front->workspace_, *front->supervisor_, front->input_.get(), plan.scope == Scope::machine});
-  return front;
+  set_up_process(plan.scope, plan.user);
+  std::unique_ptr<AgentServer> server(
+      new AgentServer(std::move(workspace), std::move(input), TRY(EventLoop::create())));
+  server->supervisor_ =
+      TRY(RunSupervisor::create(server->loop_, std::move(server_end), executor, plan.scope));
+  server->service_ = std::make_unique<Service>(ServiceParts{
+      server->workspace_, *server->supervisor_, server->input_.get(), plan.scope == Scope::machine});
+  return server;
 }
 
-void Front::serve() {
+void AgentServer::serve() {
   while (!service_->power_off_asked()) loop_.turn();
   // A machine's last packets may still be on their way when it is powered off. That the client closes the
   // connection tells that they have come.

@@ -1,29 +1,29 @@
-#include "agent/grpc_wire.h"
+#include "rpc/grpc_wire.h"
 
 #include <algorithm>
 
-namespace lambdo::agent {
+#include "rpc/session_limits.h"
 
-/// One byte that is 1 for a compressed message, then the length, big-endian ("Length-Prefixed-Message").
-static constexpr size_t kPrefixBytes = 5;
+namespace lambdo::rpc {
+
 /// What is set aside at once for a message that says it is large; the rest comes as its bytes do.
 static constexpr size_t kMaxReserved = 4 << 20;
 
-RpcStatus to_status(const Error& error) {
+Status to_status(const Error& error) {
   switch (error.code) {
     case Code::invalid_argument:
-      return {RpcCode::invalid_argument, error.message};
+      return {StatusCode::invalid_argument, error.message};
     case Code::resource_exhausted:
-      return {RpcCode::resource_exhausted, error.message};
+      return {StatusCode::resource_exhausted, error.message};
     case Code::permission_denied:
-      return {RpcCode::permission_denied, error.message};
+      return {StatusCode::permission_denied, error.message};
     case Code::cancelled:
-      return {RpcCode::cancelled, error.message};
+      return {StatusCode::cancelled, error.message};
     case Code::closed:
     case Code::unavailable:
-      return {RpcCode::unavailable, error.message};
+      return {StatusCode::unavailable, error.message};
     default:
-      return {RpcCode::internal, error.message};
+      return {StatusCode::internal, error.message};
   }
 }
 
@@ -69,28 +69,27 @@ std::string frame_message(const google::protobuf::MessageLite& message) {
   return framed;
 }
 
-bool MessageReader::refuse(RpcCode code, std::string_view message) {
+bool MessageReader::refuse(StatusCode code, std::string_view message) {
   message_ = {};
   status_ = {code, std::string(message)};
   return false;
 }
 
 bool MessageReader::read_prefix() {
-  if (prefix_[0] != 0) return refuse(RpcCode::unimplemented, "compressed messages are not understood");
+  if (prefix_[0] != 0) return refuse(StatusCode::unimplemented, "compressed messages are not understood");
   for (size_t i = 1; i < kPrefixBytes; ++i) {
     len_bytes_ = len_bytes_ << 8 | static_cast<unsigned char>(prefix_[i]);
   }
-  if (len_bytes_ > kMaxMessageBytes) {
-    return refuse(RpcCode::resource_exhausted, "a message of " + std::to_string(len_bytes_) +
-                                                   " bytes; the maximum is " +
-                                                   std::to_string(kMaxMessageBytes));
+  if (len_bytes_ > max_bytes_) {
+    return refuse(StatusCode::resource_exhausted, "a message of " + std::to_string(len_bytes_) +
+                                                      " bytes; the maximum is " + std::to_string(max_bytes_));
   }
   message_.reserve(std::min<size_t>(len_bytes_, kMaxReserved));
   return true;
 }
 
 bool MessageReader::append(std::string_view bytes) {
-  if (status_.code != RpcCode::ok) return false;
+  if (status_.code != StatusCode::ok) return false;
   if (prefix_.size() < kPrefixBytes) {
     const size_t count = std::min(kPrefixBytes - prefix_.size(), bytes.size());
     prefix_.append(bytes.substr(0, count));
@@ -99,16 +98,16 @@ bool MessageReader::append(std::string_view bytes) {
     if (!read_prefix()) return false;
   }
   if (bytes.size() > len_bytes_ - message_.size()) {
-    return refuse(RpcCode::unimplemented, "a unary call has one message");
+    return refuse(StatusCode::unimplemented, "a unary call has one message");
   }
   message_.append(bytes);
   return true;
 }
 
 bool MessageReader::finish() {
-  if (status_.code != RpcCode::ok) return false;
+  if (status_.code != StatusCode::ok) return false;
   if (prefix_.size() == kPrefixBytes && message_.size() == len_bytes_) return true;
-  return refuse(RpcCode::internal, "the stream ends before its message does");
+  return refuse(StatusCode::internal, "the stream ends before its message does");
 }
 
-}  // namespace lambdo::agent
+}  // namespace lambdo::rpc

@@ -10,17 +10,15 @@
 
 /// gRPC's own layer on HTTP/2, as far as unary calls without compression need it (gRPC over HTTP/2,
 /// doc/PROTOCOL-HTTP2.md of the gRPC project).
-namespace lambdo::agent {
-
-/// In a message's bytes, without the prefix.
-constexpr size_t kMaxMessageBytes = 64 << 20;
+namespace lambdo::rpc {
 
 /// gRPC's status codes (doc/statuscodes.md).
-enum class RpcCode : int {
+enum class StatusCode : int {
   ok = 0,
   cancelled = 1,
   unknown = 2,
   invalid_argument = 3,
+  not_found = 5,
   permission_denied = 7,
   resource_exhausted = 8,
   failed_precondition = 9,
@@ -29,42 +27,46 @@ enum class RpcCode : int {
   unavailable = 14,
 };
 
-struct RpcStatus {
-  RpcCode code = RpcCode::ok;
+/// How a call ended; `message` is for people, and any bytes.
+struct Status {
+  StatusCode code = StatusCode::ok;
   std::string message;
 };
 
-/// How a failed call tells `error`.
-RpcStatus to_status(const Error& error);
+/// How a failed call tells the client of `error`.
+Status to_status(const Error& error);
 
 /// The grpc-message header's encoding: all but printable ASCII, and "%", as %XX.
 std::string percent_encode(std::string_view text);
 /// Leaves what is no valid %XX as it is.
 std::string percent_decode(std::string_view text);
 
-/// A message with its prefix. What exceeds kMaxMessageBytes is the caller's to prevent.
+/// A message with its prefix. It must be smaller than 4 GiB, and than the peer takes.
 std::string frame_message(const google::protobuf::MessageLite& message);
 
-/// Puts one message together from the bytes of a stream.
+/// Puts one message of at most `max_bytes` together from the bytes of a stream.
 class MessageReader {
  public:
-  /// False where the bytes are no single uncompressed message of at most kMaxMessageBytes; status() says why,
-  /// and the rest may be dropped.
+  explicit MessageReader(size_t max_bytes) : max_bytes_(max_bytes) {}
+
+  /// False where the bytes are no single uncompressed message of at most `max_bytes`, which is known from the
+  /// prefix; status() says why, and the rest may be dropped.
   bool append(std::string_view bytes);
   /// Whether the stream may end here. Else status() says why not.
   bool finish();
-  [[nodiscard]] const RpcStatus& status() const { return status_; }
+  [[nodiscard]] const Status& status() const { return status_; }
   /// The message, once.
   [[nodiscard]] std::string take() { return std::move(message_); }
 
  private:
   bool read_prefix();
-  bool refuse(RpcCode code, std::string_view message);
+  bool refuse(StatusCode code, std::string_view message);
 
+  size_t max_bytes_;
   std::string prefix_;
   uint32_t len_bytes_ = 0;
   std::string message_;
-  RpcStatus status_;
+  Status status_;
 };
 
-}  // namespace lambdo::agent
+}  // namespace lambdo::rpc

@@ -1,4 +1,4 @@
-#include "agent/supervisor.h"
+#include "agent/run_supervisor.h"
 
 #include <fcntl.h>
 #include <poll.h>
@@ -25,7 +25,7 @@ static constexpr int kShutDownPatience_ms = 6000;
 /// A pipe holds 1 MiB at most; more than this can only come from a process that could not be killed.
 static constexpr int kMaxDrainReads = 1024;
 
-Supervisor::Supervisor(EventLoop& loop, Fd control, Fd watchdog, pid_t executor, Scope scope)
+RunSupervisor::RunSupervisor(EventLoop& loop, Fd control, Fd watchdog, pid_t executor, Scope scope)
     : loop_(loop),
       control_(std::move(control)),
       watchdog_(std::move(watchdog)),
@@ -34,8 +34,8 @@ Supervisor::Supervisor(EventLoop& loop, Fd control, Fd watchdog, pid_t executor,
       buffer_(std::make_unique_for_overwrite<char[]>(kBufferBytes)),
       executor_(executor) {}
 
-Result<std::unique_ptr<Supervisor>> Supervisor::create(EventLoop& loop, Fd control, pid_t executor,
-                                                       Scope scope) {
+Result<std::unique_ptr<RunSupervisor>> RunSupervisor::create(EventLoop& loop, Fd control, pid_t executor,
+                                                             Scope scope) {
   // Without a PID namespace the executor's processes must come to us when it dies, and not to the machine's
   // init.
   if (scope == Scope::descendants && ::prctl(PR_SET_CHILD_SUBREAPER, 1) < 0) {
@@ -43,24 +43,25 @@ Result<std::unique_ptr<Supervisor>> Supervisor::create(EventLoop& loop, Fd contr
   }
   Fd watchdog(::timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK));
   if (!watchdog.valid()) return fail_errno("timerfd_create");
-  std::unique_ptr<Supervisor> supervisor(
-      new Supervisor(loop, std::move(control), std::move(watchdog), executor, scope));
-  Supervisor* self = supervisor.get();
+  std::unique_ptr<RunSupervisor> supervisor(
+      new RunSupervisor(loop, std::move(control), std::move(watchdog), executor, scope));
+  RunSupervisor* self = supervisor.get();
   TRY(loop.watch(self->control_.get(), EPOLLIN, [self](uint32_t) { self->on_executor_event(); }));
   TRY(loop.watch(self->watchdog_.get(), EPOLLIN, [self](uint32_t) { self->on_watchdog(); }));
   return supervisor;
 }
 
-Supervisor::~Supervisor() {
+RunSupervisor::~RunSupervisor() {
   loop_.forget(control_.get());
   loop_.forget(watchdog_.get());
   for (Step& step : steps_) drain(step);
 }
 
-/// The front and the executor count against RLIMIT_NPROC as the run's processes do, having the same user.
+/// The agent's server process and the executor count against RLIMIT_NPROC as the run's processes do, having
+/// the same user.
 static constexpr uint64_t kOwnProcesses = 2;
 
-Result<> Supervisor::start(Run run, Done done) {
+Result<> RunSupervisor::start(Run run, Done done) {
   if (executor_ < 0) return fail(Code::unavailable, "the executor was killed");
   if (run.job.steps.size() > kMaxSteps) {
     return fail(Code::invalid_argument, "more than " + std::to_string(kMaxSteps) + " steps");
@@ -79,7 +80,7 @@ Result<> Supervisor::start(Run run, Done done) {
   return {};
 }
 
-Result<StepOutputs> Supervisor::open_step(size_t index, bool capture_stdout, size_t max_bytes) {
+Result<StepOutputs> RunSupervisor::open_step(size_t index, bool capture_stdout, size_t max_bytes) {
   StepOutputs outputs;
   outputs.standard_output = capture_stdout ? TRY(open_stream(steps_[index].standard_output, max_bytes))
                                            : TRY(sys::open("/dev/null", O_WRONLY));
@@ -88,7 +89,7 @@ Result<StepOutputs> Supervisor::open_step(size_t index, bool capture_stdout, siz
 }
 
 /// Each step gets pipes of its own: a program may have changed a pipe's flags or size for whoever comes next.
-Result<Fd> Supervisor::open_stream(Stream& stream, size_t max_bytes) {
+Result<Fd> RunSupervisor::open_stream(Stream& stream, size_t max_bytes) {
   auto [reading, writing] = TRY(sys::pipe());
   if (::fcntl(reading.get(), F_SETFL, O_NONBLOCK) < 0) return fail_errno("fcntl");
   stream.max_bytes = max_bytes;
@@ -97,7 +98,7 @@ Result<Fd> Supervisor::open_stream(Stream& stream, size_t max_bytes) {
   return std::move(writing);
 }
 
-Result<> Supervisor::arm_watchdog(uint64_t wall_ms) {
+Result<> RunSupervisor::arm_watchdog(uint64_t wall_ms) {
   if (wall_ms == 0) return {};
   const uint64_t fire_ms = wall_ms + kWatchdogGrace_ms;
   const itimerspec when{
@@ -107,19 +108,19 @@ Result<> Supervisor::arm_watchdog(uint64_t wall_ms) {
   return {};
 }
 
-void Supervisor::cancel() {
+void RunSupervisor::cancel() {
   cancelled_ = true;
   ::shutdown(control_.get(), SHUT_WR);
 }
 
-void Supervisor::on_watchdog() {
+void RunSupervisor::on_watchdog() {
   uint64_t expirations = 0;
   if (::read(watchdog_.get(), &expirations, sizeof expirations) < 0 || executor_ < 0) return;
   watchdog_fired_ = true;
   ::kill(executor_, SIGKILL);
 }
 
-bool Supervisor::read_some(Stream& stream) {
+bool RunSupervisor::read_some(Stream& stream) {
   if (!stream.pipe.valid()) return false;
   const ssize_t count = ::read(stream.pipe.get(), buffer_.get(), kBufferBytes);
   if (count < 0) return errno == EINTR;
@@ -138,7 +139,7 @@ bool Supervisor::read_some(Stream& stream) {
 
 /// Takes what the step has left in its pipes. Nobody can write any more, but a descriptor on its way through
 /// a Unix socket may keep a pipe open, so the end of file is not waited for.
-void Supervisor::drain(Step& step) {
+void RunSupervisor::drain(Step& step) {
   for (Stream* stream : {&step.standard_output, &step.standard_error}) {
     for (int i = 0; i < kMaxDrainReads && read_some(*stream); ++i) {
     }
@@ -146,12 +147,12 @@ void Supervisor::drain(Step& step) {
   }
 }
 
-void Supervisor::close(Stream& stream) {
+void RunSupervisor::close(Stream& stream) {
   loop_.forget(stream.pipe.get());
   stream.pipe.reset();
 }
 
-void Supervisor::on_executor_event() {
+void RunSupervisor::on_executor_event() {
   const Result<StepEnd> end = receive_step_end(control_.get());
   // More ends than steps can only come from an executor that is not ours any more.
   if (!end || finished_ >= steps_.size()) return on_executor_gone();
@@ -162,7 +163,7 @@ void Supervisor::on_executor_event() {
   if (end->exit_code != 0 || finished_ == steps_.size()) finish({});
 }
 
-void Supervisor::on_executor_gone() {
+void RunSupervisor::on_executor_gone() {
   loop_.forget(control_.get());
   int status = 0;
   Usage usage;
@@ -187,7 +188,7 @@ void Supervisor::on_executor_gone() {
 
 /// Guest code that kills the executor has, with the usual kill -9 -1, killed itself: that is what the step
 /// reports.
-StepEnd Supervisor::interrupted_step(int status) {
+StepEnd RunSupervisor::interrupted_step(int status) {
   StepEnd end;
   end.signal = WTERMSIG(status);
   end.exit_code = 128 + end.signal;
@@ -196,7 +197,7 @@ StepEnd Supervisor::interrupted_step(int status) {
   return end;
 }
 
-void Supervisor::finish(Result<> outcome) {
+void RunSupervisor::finish(Result<> outcome) {
   const Done done = std::exchange(done_, nullptr);
   const itimerspec never{};
   ::timerfd_settime(watchdog_.get(), 0, &never, nullptr);
@@ -212,7 +213,7 @@ void Supervisor::finish(Result<> outcome) {
   done(std::unexpected(std::move(outcome).error()));
 }
 
-void Supervisor::shut_down() {
+void RunSupervisor::shut_down() {
   if (scope_ != Scope::descendants) return;
   if (executor_ < 0) return;
   ::shutdown(control_.get(), SHUT_WR);

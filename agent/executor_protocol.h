@@ -9,9 +9,10 @@
 #include "base/error.h"
 #include "base/fd.h"
 
-/// What the front and the executor say to each other over their socketpair. Both are the same program, so the
-/// layout is the machine's own. One job goes down; for each step that ran a StepEnd comes back, up to and
-/// including the first that failed. Closing either end means stop.
+/// The messages between the agent's two processes, over their socketpair: RunSupervisor in the server process
+/// sends one Job (all steps of the run, with their limits); the executor sends back a StepEnd for each step
+/// that ran, up to and including the first that failed. Either process stops when the other closes its end.
+/// Both are the same program, so the messages' layout is the machine's own.
 namespace lambdo::agent {
 
 constexpr size_t kMaxSteps = 64;
@@ -64,7 +65,7 @@ struct StepEnd {
 /// Sends the job with its outputs, one for each step. invalid_argument where it has too many steps, is too
 /// large or has a NUL.
 Result<> send_job(int socket, const Job& job, const std::vector<StepOutputs>& outputs);
-/// Waits for a job; closed where the front went away instead.
+/// Waits for a job; closed where the server process went away instead.
 Result<ReceivedJob> receive_job(int socket);
 
 Result<> send_step_end(int socket, const StepEnd& end);

@@ -1,4 +1,4 @@
-#include "agent/rpc_client.h"
+#include "agent/host_client.h"
 
 #include <fcntl.h>
 #include <grpcpp/server_builder.h>
@@ -15,12 +15,12 @@
 
 namespace lambdo::agent {
 
-namespace rpc = grpc_definitions;
+namespace proto = grpc_definitions;
 
-class Host final : public rpc::LambdoApiService::Service {
+class Host final : public proto::LambdoApiService::Service {
  public:
-  grpc::Status Register(grpc::ServerContext*, const rpc::RegisterRequest* request,
-                        rpc::RegisterResponse* response) override {
+  grpc::Status Register(grpc::ServerContext*, const proto::RegisterRequest* request,
+                        proto::RegisterResponse* response) override {
     if (request->port() == 0) return {grpc::StatusCode::INVALID_ARGUMENT, "port \xe2\x82\xac 0%"};
     response->set_id(request->token());
     return grpc::Status::OK;
@@ -36,9 +36,9 @@ TEST_CASE("the agent's client and gRPC's server understand each other") {
   auto [ours, theirs] = sys::socketpair(SOCK_STREAM).value();
   REQUIRE_EQ(::fcntl(theirs.get(), F_SETFL, O_NONBLOCK), 0);
   grpc::AddInsecureChannelFromFd(server.get(), theirs.release());
-  const auto client = RpcClient::create(std::move(ours)).value();
-  rpc::RegisterRequest request;
-  rpc::RegisterResponse response;
+  const auto client = HostClient::create(std::move(ours)).value();
+  proto::RegisterRequest request;
+  proto::RegisterResponse response;
   const std::string method = "/grpc_definitions.LambdoApiService/Register";
 
   const Result<> refused = client->call(method, request, response, 10'000);
@@ -57,9 +57,9 @@ TEST_CASE("the agent's client and gRPC's server understand each other") {
 
 TEST_CASE("a call that is not answered ends at its time, or with the connection") {
   auto [ours, theirs] = sys::socketpair(SOCK_STREAM).value();
-  const auto client = RpcClient::create(std::move(ours)).value();
-  rpc::Empty request;
-  rpc::Empty response;
+  const auto client = HostClient::create(std::move(ours)).value();
+  proto::Empty request;
+  proto::Empty response;
   CHECK_EQ(client->call("/x", request, response, 20).error().code, Code::timeout);
   theirs.reset();
   CHECK_EQ(client->call("/x", request, response, 10'000).error().code, Code::closed);
@@ -67,10 +67,10 @@ TEST_CASE("a call that is not answered ends at its time, or with the connection"
 
 TEST_CASE("an answer that is no HTTP/2 fails the call") {
   auto [ours, theirs] = sys::socketpair(SOCK_STREAM).value();
-  const auto client = RpcClient::create(std::move(ours)).value();
+  const auto client = HostClient::create(std::move(ours)).value();
   REQUIRE(sys::write_all(theirs.get(), "HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n"));
-  rpc::Empty request;
-  rpc::Empty response;
+  proto::Empty request;
+  proto::Empty response;
   CHECK(!client->call("/x", request, response, 10'000));
 }
 

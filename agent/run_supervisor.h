@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "agent/event_loop.h"
-#include "agent/job.h"
+#include "agent/executor_protocol.h"
 #include "agent/processes.h"
 #include "base/error.h"
 #include "base/fd.h"
@@ -39,19 +39,22 @@ struct Run {
   uint64_t output_bytes = 0;         ///< kept of each stream; 0: kMaxStreamBytes
 };
 
-/// The front's side of a run: hands the job to the executor, collects the steps' output straight from their
-/// pipes, and takes over when guest code has killed or stopped the executor.
-class Supervisor {
+/// Carries out the one run, in the agent's server process: sends the job to the executor process
+/// (executor.h), which starts the steps; reads the steps' output from their pipes; receives how each step
+/// ended. When guest code has killed or stopped the executor, the supervisor kills the run's processes itself
+/// and reports the step that was interrupted.
+class RunSupervisor {
  public:
   /// Reports of the steps that ran. Called once, from the loop. unavailable: the executor failed; cancelled:
   /// cancel() was called.
   using Done = std::function<void(Result<std::vector<StepReport>>)>;
 
   /// `control` leads to `executor`. `loop` outlives the supervisor.
-  static Result<std::unique_ptr<Supervisor>> create(EventLoop& loop, Fd control, pid_t executor, Scope scope);
-  Supervisor(const Supervisor&) = delete;
-  Supervisor& operator=(const Supervisor&) = delete;
-  ~Supervisor();
+  static Result<std::unique_ptr<RunSupervisor>> create(EventLoop& loop, Fd control, pid_t executor,
+                                                       Scope scope);
+  RunSupervisor(const RunSupervisor&) = delete;
+  RunSupervisor& operator=(const RunSupervisor&) = delete;
+  ~RunSupervisor();
 
   /// Starts the one run. An error means that `done` will not be called.
   Result<> start(Run run, Done done);
@@ -74,7 +77,7 @@ class Supervisor {
     StepEnd end;
   };
 
-  Supervisor(EventLoop& loop, Fd control, Fd watchdog, pid_t executor, Scope scope);
+  RunSupervisor(EventLoop& loop, Fd control, Fd watchdog, pid_t executor, Scope scope);
   Result<StepOutputs> open_step(size_t index, bool capture_stdout, size_t max_bytes);
   Result<Fd> open_stream(Stream& stream, size_t max_bytes);
   Result<> arm_watchdog(uint64_t wall_ms);

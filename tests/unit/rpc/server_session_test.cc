@@ -1,12 +1,14 @@
-#include "agent/rpc_server.h"
+#include "rpc/server_session.h"
+
+#include <nghttp2/nghttp2.h>
 
 #include <algorithm>
 
-#include "rpc_peer.h"
+#include "server_peer.h"
 
 #include "test.h"
 
-namespace lambdo::agent {
+namespace lambdo::rpc {
 
 using namespace std::string_literals;
 
@@ -16,7 +18,7 @@ TEST_CASE("a call is answered with headers, message and trailers, however its by
   const std::string call = call_headers(1, "/echo") + call_message(1, "hello");
   for (const size_t piece_bytes : {1, 2, 3, 7, 64, 100'000}) {
     CAPTURE(piece_bytes);
-    RpcPeer peer;
+    ServerPeer peer;
     peer.send(preface() + call, piece_bytes);
     const Reply reply = peer.reply(1);
     CHECK_EQ(reply.headers, kOk);
@@ -29,7 +31,7 @@ TEST_CASE("a call is answered with headers, message and trailers, however its by
 TEST_CASE("a call that is cut in two at any byte is still one call") {
   const std::string call = preface() + call_headers(1, "/echo") + call_message(1, "hello");
   for (size_t cut = 1; cut < call.size(); ++cut) {
-    RpcPeer peer;
+    ServerPeer peer;
     peer.send(call.substr(0, cut));
     peer.send(call.substr(cut));
     REQUIRE_EQ(peer.reply(1).data, "\0\0\0\0\5hello"s);
@@ -37,7 +39,7 @@ TEST_CASE("a call that is cut in two at any byte is still one call") {
 }
 
 TEST_CASE("a message may be spread over many DATA frames, and be empty") {
-  RpcPeer peer;
+  ServerPeer peer;
   peer.send(preface() + call_headers(1, "/echo"));
   for (const char byte : "\0\0\0\0\3abc"s) peer.send(frame(NGHTTP2_DATA, 0, 1, {&byte, 1}));
   peer.send(frame(NGHTTP2_DATA, NGHTTP2_FLAG_END_STREAM, 1, ""));
@@ -48,7 +50,7 @@ TEST_CASE("a message may be spread over many DATA frames, and be empty") {
 }
 
 TEST_CASE("a large answer is sent as the client's window allows") {
-  RpcPeer peer;
+  ServerPeer peer;
   const std::string large(60'000, 'x');
   peer.send(preface());
   for (uint32_t stream = 1; stream <= 5; stream += 2) {
@@ -99,7 +101,7 @@ TEST_CASE("what is no gRPC call of ours is refused and harms no other") {
   };
   for (const auto& [what, bytes, told] : cases) {
     CAPTURE(what);
-    RpcPeer peer;
+    ServerPeer peer;
     peer.send(preface() + bytes);
     const Reply reply = peer.reply(1);
     CAPTURE(reply.headers);
@@ -112,29 +114,28 @@ TEST_CASE("what is no gRPC call of ours is refused and harms no other") {
 }
 
 TEST_CASE("calls are answered while another waits, and in any order") {
-  RpcPeer peer;
+  ServerPeer peer;
   peer.send(preface() + call_headers(1, "/wait") + call_message(1, "") + call_headers(3, "/wait") +
             call_message(3, ""));
   peer.send(call_headers(5, "/echo") + call_message(5, "now"));
   CHECK(peer.reply(5).ended);
   CHECK(!peer.reply(1).ended);
   REQUIRE_EQ(peer.waiting, std::vector<int32_t>{1, 3});
-  peer.server().finish(3, "\0\0\0\0\0"s);
-  peer.server().finish(1, RpcStatus{RpcCode::unavailable, "gone"});
-  peer.server().finish(1, "\0\0\0\0\0"s);
-  peer.run_loop();
+  peer.session().finish(3, "\0\0\0\0\0"s);
+  peer.session().finish(1, Status{StatusCode::unavailable, "gone"});
+  peer.session().finish(1, "\0\0\0\0\0"s);
   CHECK_EQ(peer.reply(3).headers, kOk);
   CHECK_NE(peer.reply(1).headers.find("grpc-status: 14\ngrpc-message: gone\n"), std::string::npos);
   CHECK(peer.cancelled.empty());
 }
 
 TEST_CASE("a call is cancelled once: by the client, with the connection, or with the server") {
-  RpcPeer peer;
+  ServerPeer peer;
   peer.send(preface() + call_headers(1, "/wait") + call_message(1, ""));
   SUBCASE("RST_STREAM") {
     peer.send(frame(NGHTTP2_RST_STREAM, 0, 1, "\0\0\0\x8"s));
     CHECK(!peer.closed);
-    peer.server().finish(1, "\0\0\0\0\0"s);
+    peer.session().finish(1, "\0\0\0\0\0"s);
     peer.send(call_headers(3, "/echo") + call_message(3, ""));
     CHECK(peer.reply(3).ended);
     CHECK(!peer.reply(1).ended);
@@ -148,7 +149,7 @@ TEST_CASE("a call is cancelled once: by the client, with the connection, or with
 }
 
 TEST_CASE("PING and SETTINGS are acknowledged") {
-  RpcPeer peer;
+  ServerPeer peer;
   peer.send(preface() + frame(NGHTTP2_PING, 0, 0, "12345678"));
   CHECK(peer.sent_control(NGHTTP2_PING, NGHTTP2_FLAG_ACK));
   CHECK(peer.sent_control(NGHTTP2_SETTINGS, NGHTTP2_FLAG_ACK));
@@ -168,7 +169,7 @@ TEST_CASE("bytes that are no HTTP/2 end the connection") {
                {"a window of nothing", valid + frame(NGHTTP2_WINDOW_UPDATE, 0, 0, "\0\0\0\0"s)}};
   for (const auto& [what, bytes] : cases) {
     CAPTURE(what);
-    RpcPeer peer;
+    ServerPeer peer;
     peer.send(bytes);
     CHECK(peer.closed);
     CHECK_EQ(peer.cancelled.size(), peer.waiting.size());
@@ -180,10 +181,10 @@ TEST_CASE("every single byte of a call may be another one: the server goes on or
   for (size_t at = 0; at < valid.size(); ++at) {
     std::string bytes = valid;
     bytes[at] = static_cast<char>(bytes[at] ^ (1 << at % 8));
-    RpcPeer peer;
+    ServerPeer peer;
     peer.send(bytes);
     CHECK((peer.closed || peer.sent_control(NGHTTP2_SETTINGS, 0)));
   }
 }
 
-}  // namespace lambdo::agent
+}  // namespace lambdo::rpc

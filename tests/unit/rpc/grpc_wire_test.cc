@@ -1,8 +1,8 @@
-#include "agent/grpc_wire.h"
+#include "rpc/grpc_wire.h"
 
 #include "test.h"
 
-namespace lambdo::agent {
+namespace lambdo::rpc {
 
 using namespace std::string_literals;
 
@@ -19,7 +19,7 @@ TEST_CASE("a status message of any bytes passes through its header") {
 TEST_CASE("a message is taken from its stream's bytes, whatever pieces they come in") {
   const std::string bytes = "\0\0\0\0\3abc"s;
   for (size_t cut = 0; cut <= bytes.size(); ++cut) {
-    MessageReader reader;
+    MessageReader reader(64 << 20);
     CHECK(reader.append(bytes.substr(0, cut)));
     CHECK(reader.append(bytes.substr(cut)));
     CHECK(reader.finish());
@@ -30,15 +30,15 @@ TEST_CASE("a message is taken from its stream's bytes, whatever pieces they come
 TEST_CASE("a message that is none says why, and stays so") {
   const struct {
     std::string bytes;
-    RpcCode code;
-  } cases[] = {{"\1\0\0\0\0"s, RpcCode::unimplemented},
-               {"\0\4\0\0\1"s, RpcCode::resource_exhausted},
-               {"\0\0\0\0\0x"s, RpcCode::unimplemented},
-               {"\0\0\0\0\1"s, RpcCode::internal},
-               {"\0\0"s, RpcCode::internal},
-               {""s, RpcCode::internal}};
+    StatusCode code;
+  } cases[] = {{"\1\0\0\0\0"s, StatusCode::unimplemented},
+               {"\0\4\0\0\1"s, StatusCode::resource_exhausted},
+               {"\0\0\0\0\0x"s, StatusCode::unimplemented},
+               {"\0\0\0\0\1"s, StatusCode::internal},
+               {"\0\0"s, StatusCode::internal},
+               {""s, StatusCode::internal}};
   for (const auto& [bytes, code] : cases) {
-    MessageReader reader;
+    MessageReader reader(64 << 20);
     reader.append(bytes);
     CHECK(!reader.finish());
     CHECK_EQ(reader.status().code, code);
@@ -46,4 +46,4 @@ TEST_CASE("a message that is none says why, and stays so") {
   }
 }
 
-}  // namespace lambdo::agent
+}  // namespace lambdo::rpc

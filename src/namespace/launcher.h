@@ -5,12 +5,12 @@
 
 #include "base/error.h"
 #include "base/fd.h"
-#include "base/helper_process.h"
-#include "base/helper_socket.h"
 #include "namespace/launcher_main.h"
-#include "namespace/message.h"
+#include "namespace/launcher_protocol.h"
 #include "namespace/sandbox.h"
-#include "reactor/helper_channel.h"
+#include "reactor/helper/channel.h"
+#include "reactor/helper/process.h"
+#include "reactor/helper/socket.h"
 #include "reactor/reactor.h"
 #include "reactor/task.h"
 

@@ -11,12 +11,12 @@
 #include <csignal>
 
 #include "base/check.h"
-#include "base/helper_process.h"
-#include "base/helper_socket.h"
 #include "base/log.h"
 #include "base/syscalls.h"
 #include "namespace/launcher_state.h"
 #include "namespace/spawn.h"
+#include "reactor/helper/process.h"
+#include "reactor/helper/socket.h"
 
 namespace lambdo::namespaces {
 

@@ -16,7 +16,7 @@
 #include "base/syscalls.h"
 #include "base/text.h"
 #include "namespace/launcher.h"
-#include "namespace/message.h"
+#include "namespace/launcher_protocol.h"
 
 namespace lambdo::namespaces {
 

@@ -10,11 +10,11 @@
 #include "base/error.h"
 #include "base/fd.h"
 #include "namespace/cgroup.h"
+#include "namespace/image_mounts.h"
 #include "namespace/launcher_main.h"
-#include "namespace/message.h"
+#include "namespace/launcher_protocol.h"
 #include "namespace/network_namespaces.h"
 #include "namespace/spawn.h"
-#include "namespace/stage.h"
 
 namespace lambdo::namespaces {
 

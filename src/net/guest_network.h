@@ -6,12 +6,12 @@
 #include <vector>
 
 #include "base/error.h"
-#include "base/helper_process.h"
 #include "net/host_network.h"
 #include "reactor/blocking_pool.h"
 #include "reactor/cancel.h"
 #include "reactor/event.h"
-#include "reactor/helper_channel.h"
+#include "reactor/helper/channel.h"
+#include "reactor/helper/process.h"
 #include "reactor/reactor.h"
 #include "reactor/scope.h"
 #include "reactor/task.h"

@@ -10,12 +10,12 @@
 #include <utility>
 
 #include "base/capabilities.h"
-#include "base/helper_process.h"
-#include "base/helper_socket.h"
 #include "base/log.h"
 #include "base/syscalls.h"
 #include "net/helper_filter.h"
 #include "net/helper_protocol.h"
+#include "reactor/helper/process.h"
+#include "reactor/helper/socket.h"
 
 namespace lambdo::net {
 

@@ -1,7 +1,7 @@
-#include "reactor/helper_channel.h"
+#include "reactor/helper/channel.h"
 
-#include "base/helper_socket.h"
 #include "harness.h"
+#include "reactor/helper/socket.h"
 
 #include "test.h"
 

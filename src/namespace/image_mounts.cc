@@ -1,4 +1,4 @@
-#include "namespace/stage.h"
+#include "namespace/image_mounts.h"
 
 #include <fcntl.h>
 #include <linux/openat2.h>

@@ -1,4 +1,4 @@
-#include "namespace/message.h"
+#include "namespace/launcher_protocol.h"
 
 #include <random>
 

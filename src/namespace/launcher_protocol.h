@@ -3,10 +3,10 @@
 #include <cstdint>
 
 #include "base/error.h"
-#include "base/helper_message.h"
 #include "namespace/sandbox.h"
+#include "reactor/helper/message.h"
 
-/// What the server and its launcher say to each other (base/helper_message.h).
+/// What the server and its launcher say to each other (reactor/helper/message.h).
 namespace lambdo::namespaces {
 
 using helper::Message;

@@ -1,4 +1,4 @@
-#include "reactor/helper_channel.h"
+#include "reactor/helper/channel.h"
 
 #include <sys/socket.h>
 
@@ -7,9 +7,9 @@
 #include <span>
 #include <utility>
 
-#include "base/helper_socket.h"
 #include "base/log.h"
 #include "base/syscalls.h"
+#include "reactor/helper/socket.h"
 #include "reactor/operations.h"
 #include "reactor/stream.h"
 #include "reactor/timer.h"

@@ -15,6 +15,7 @@
 #include "engine/registration_session.h"
 #include "lambdo.pb.h"
 #include "reactor/event.h"
+#include "reactor/stream.h"
 #include "reactor/timer.h"
 
 namespace lambdo::engine {

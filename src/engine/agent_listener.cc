@@ -14,6 +14,7 @@
 #include "base/syscalls.h"
 #include "lambdo.pb.h"
 #include "reactor/event.h"
+#include "reactor/stream.h"
 #include "reactor/timer.h"
 #include "rpc/server_session.h"
 

@@ -9,9 +9,9 @@
 #include "base/error.h"
 #include "base/fd.h"
 #include "reactor/cancel.h"
+#include "reactor/listener.h"
 #include "reactor/reactor.h"
 #include "reactor/scope.h"
-#include "reactor/stream.h"
 #include "reactor/task.h"
 #include "rpc/session_limits.h"
 

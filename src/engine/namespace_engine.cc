@@ -81,7 +81,7 @@ std::vector<std::string> NamespaceEngine::warnings() const {
       "the namespace engine isolates programs with the host's kernel (namespaces, seccomp, cgroups), which "
       "is weaker than "
       "a virtual machine"};
-  const auto& more = launcher_.report().warnings;
+  const auto& more = launcher_.warnings();
   warnings.insert(warnings.end(), more.begin(), more.end());
   return warnings;
 }

@@ -52,9 +52,9 @@ class BlobFetcher {
   reactor::BlockingPool* pool_;
   registry::Client* client_;
   Store* store_;
-  KeyedTurns blobs_;
-  KeyedTurns downloads_of_host_;
-  Seats downloads_;
+  KeyedSemaphore blobs_;
+  KeyedSemaphore downloads_of_host_;
+  Semaphore downloads_;
 };
 
 }  // namespace lambdo::image

@@ -32,8 +32,8 @@ image::Task<Result<>> write_image_initramfs(ImageServices& services, const image
                                             image::CancelToken token) {
   if (path.empty()) co_return fail(Code::invalid_argument, "the file's name is missing");
   auto file = CO_TRY(co_await services.pool().run([&path] { return image::OutputFile::create(path); }));
-  image::Seats seats(services.reactor(), 1);
-  image::Unpacking unpacking(services.reactor(), services.pool(), services.store(), seats,
+  image::Semaphore unpacks(services.reactor(), 1);
+  image::Unpacking unpacking(services.reactor(), services.pool(), services.store(), unpacks,
                              image.manifest.layers.size(), services.limits(), nullptr);
   const auto report = co_await unpack_into(unpacking, image, options, file.fd(), token);
   co_await unpacking.end();

@@ -97,8 +97,8 @@ class Puller::Work {
   Store* store_;
   PullSettings settings_;
   BlobFetcher blobs_;
-  Seats unpacks_;
-  KeyedTurns making_;  ///< root file systems and boot archives that are being made
+  Semaphore unpacks_;
+  KeyedSemaphore making_;  ///< root file systems and boot archives that are being made
 };
 
 Task<Result<LocalImage>> Puller::Work::load(Digest manifest, CancelToken /*token*/) {

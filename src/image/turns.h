@@ -14,21 +14,22 @@
 /// Who may work at the same time, among the coroutines of one reactor.
 namespace lambdo::image {
 
-/// Owns one of a fixed number of seats, or nothing.
+/// One permit of a semaphore, given back when this dies; or none.
 template <typename Owner>
-class Held {
+class Permit {
  public:
-  Held() = default;
-  Held(Owner& owner, std::string key) : owner_(&owner), key_(std::move(key)) {}
-  Held(Held&& other) noexcept : owner_(std::exchange(other.owner_, nullptr)), key_(std::move(other.key_)) {}
-  Held& operator=(Held&& other) noexcept {
+  Permit() = default;
+  Permit(Owner& owner, std::string key) : owner_(&owner), key_(std::move(key)) {}
+  Permit(Permit&& other) noexcept
+      : owner_(std::exchange(other.owner_, nullptr)), key_(std::move(other.key_)) {}
+  Permit& operator=(Permit&& other) noexcept {
     std::swap(owner_, other.owner_);
     std::swap(key_, other.key_);
     return *this;
   }
-  Held(const Held&) = delete;
-  Held& operator=(const Held&) = delete;
-  ~Held() {
+  Permit(const Permit&) = delete;
+  Permit& operator=(const Permit&) = delete;
+  ~Permit() {
     if (owner_ != nullptr) owner_->give_back(key_);
   }
 
@@ -37,30 +38,30 @@ class Held {
   std::string key_;
 };
 
-/// At most so many at once.
-class Seats {
+/// A counting semaphore: at most so many permits at once.
+class Semaphore {
  public:
-  Seats(reactor::Reactor& reactor, size_t count) : free_(count), changed_(reactor) {}
+  Semaphore(reactor::Reactor& reactor, size_t count) : free_(count), changed_(reactor) {}
 
-  reactor::Task<Result<Held<Seats>>> take(reactor::CancelToken token);
+  reactor::Task<Result<Permit<Semaphore>>> take(reactor::CancelToken token);
 
  private:
-  friend Held<Seats>;
+  friend Permit<Semaphore>;
   void give_back(const std::string& key);
 
   size_t free_;
   reactor::Event changed_;
 };
 
-/// At most so many at once for each key.
-class KeyedTurns {
+/// A counting semaphore for each key.
+class KeyedSemaphore {
  public:
-  explicit KeyedTurns(reactor::Reactor& reactor, size_t count = 1) : count_(count), changed_(reactor) {}
+  explicit KeyedSemaphore(reactor::Reactor& reactor, size_t count = 1) : count_(count), changed_(reactor) {}
 
-  reactor::Task<Result<Held<KeyedTurns>>> take(std::string key, reactor::CancelToken token);
+  reactor::Task<Result<Permit<KeyedSemaphore>>> take(std::string key, reactor::CancelToken token);
 
  private:
-  friend Held<KeyedTurns>;
+  friend Permit<KeyedSemaphore>;
   void give_back(const std::string& key);
 
   size_t count_;

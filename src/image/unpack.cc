@@ -35,11 +35,11 @@ void tell(const Digest& manifest, const InitramfsReport& report) {
 
 }  // namespace
 
-Unpacking::Unpacking(reactor::Reactor& reactor, reactor::BlockingPool& pool, Store& store, Seats& seats,
+Unpacking::Unpacking(reactor::Reactor& reactor, reactor::BlockingPool& pool, Store& store, Semaphore& unpacks,
                      size_t layers, const ImageLimits& limits, Progress* progress)
     : pool_(&pool),
       store_(&store),
-      seats_(&seats),
+      unpacks_(&unpacks),
       limits_(limits),
       progress_(progress),
       budget_(std::make_shared<MetadataBudget>(
@@ -66,10 +66,10 @@ Task<Result<>> Unpacking::begin() {
 Task<Result<>> Unpacking::add(size_t index, const Descriptor& blob, const Digest& diff_id,
                               CancelToken token) {
   CHECK(index < layers_.size() && !layers_[index]);
-  // Before it has a seat: one of the layers below may need it.
+  // Before it has a permit: one of the layers below may need it.
   while (index >= next_ + kReadAhead) CO_TRY(co_await moved_on_.wait(token));
   {
-    const auto seat = CO_TRY(co_await seats_->take(token));
+    const auto permit = CO_TRY(co_await unpacks_->take(token));
     if (progress_ != nullptr) progress_->layer(index, LayerPhase::unpacking, 0, 0);
     layers_[index] = CO_TRY(co_await read(blob, diff_id, token));
   }

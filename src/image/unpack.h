@@ -34,16 +34,16 @@ using reactor::Task;
 /// in any order and at the same time, and laid over each other as soon as all below are there. What is known
 /// of them in memory has one budget, and none is read that is far above the lowest that is missing.
 ///
-///   Unpacking unpacking(reactor, pool, store, seats, layers, limits, progress);
+///   Unpacking unpacking(reactor, pool, store, unpacks, layers, limits, progress);
 ///   CO_TRY(co_await unpacking.begin());
 ///   ... add() for every layer ...
 ///   auto path = co_await unpacking.make_rootfs(digest, token);
 ///   co_await unpacking.end();
 class Unpacking {
  public:
-  /// All outlive it; `progress` may be null. `seats` bounds the layers that are read at once.
-  Unpacking(reactor::Reactor& reactor, reactor::BlockingPool& pool, Store& store, Seats& seats, size_t layers,
-            const ImageLimits& limits, Progress* progress);
+  /// All outlive it; `progress` may be null. `unpacks` bounds the layers that are unpacked at once.
+  Unpacking(reactor::Reactor& reactor, reactor::BlockingPool& pool, Store& store, Semaphore& unpacks,
+            size_t layers, const ImageLimits& limits, Progress* progress);
   /// `end` must have returned where `begin` was called.
   ~Unpacking();
   Unpacking(const Unpacking&) = delete;
@@ -72,7 +72,7 @@ class Unpacking {
 
   reactor::BlockingPool* pool_;
   Store* store_;
-  Seats* seats_;
+  Semaphore* unpacks_;
   ImageLimits limits_;
   Progress* progress_;
   std::optional<TemporaryFolder> folder_;

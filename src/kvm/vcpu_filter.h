@@ -1,10 +1,9 @@
 #pragma once
 
-#include <linux/filter.h>
-
-#include <vector>
+#include <utility>
 
 #include "base/error.h"
+#include "seccomp/filter.h"
 
 namespace lambdo::kvm {
 
@@ -21,7 +20,9 @@ class VcpuFilter {
   Result<> confine_thread() const;
 
  private:
-  std::vector<sock_filter> program_;
+  explicit VcpuFilter(seccomp::Program program) : program_(std::move(program)) {}
+
+  seccomp::Program program_;
 };
 
 }  // namespace lambdo::kvm

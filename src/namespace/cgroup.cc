@@ -133,12 +133,6 @@ uint32_t CgroupTree::version() const {
   return hierarchies_.front().v2 ? 2 : 1;
 }
 
-bool CgroupTree::has(Controller controller) const {
-  return std::ranges::any_of(hierarchies_, [&](const CgroupHierarchy& hierarchy) {
-    return (hierarchy.controllers & controller) != 0;
-  });
-}
-
 Result<Cgroup> CgroupTree::create(std::string name, const CgroupLimits& limits) {
   // Each hierarchy costs every launch some 40 us.
   const unsigned needed = kMemory | kPids | kCpuAccounting | (limits.cpu_percent != 0 ? kCpu : 0U);

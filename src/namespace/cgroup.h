@@ -44,7 +44,6 @@ class CgroupTree {
 
   /// 1, 2, or 0 for none.
   [[nodiscard]] uint32_t version() const;
-  [[nodiscard]] bool has(Controller controller) const;
   /// Makes a group with these limits and nothing in it.
   Result<Cgroup> create(std::string name, const CgroupLimits& limits);
   /// Kills what still runs in groups of an instance that is gone and removes them. Only the holder of the

@@ -4,13 +4,28 @@
 #include <utility>
 
 #include "base/log.h"
+#include "namespace/state_directory.h"
 
 namespace lambdo::namespaces {
 
 using reactor::Task;
 
+Result<LauncherProcess> Launcher::start_process(const LauncherOptions& options) {
+  StateDirectory directory = TRY(open_state_directory(options.state_dir));
+  LauncherProcess process;
+  process.lock = std::move(directory.lock);
+  auto started = helper::start_process("launcher", launcher_protocol(), MessageKind::ready, [&](Fd socket) {
+    return launcher_main(options, cgroup_folder_name(directory.path), std::move(socket),
+                         std::move(process.lock));
+  });
+  if (!started) return std::unexpected(std::move(started).error().with_context("namespace engine"));
+  process.warnings = std::move(started->first.texts);
+  process.process = std::move(*started);
+  return process;
+}
+
 Launcher::Launcher(reactor::Reactor& reactor, LauncherProcess process)
-    : report_(std::move(process.report)),
+    : warnings_(std::move(process.warnings)),
       lock_(std::move(process.lock)),
       channel_(reactor, std::move(process.process), launcher_protocol(), "launcher", *this) {}
 
@@ -20,7 +35,7 @@ Task<Result<Message>> Launcher::call(Message request, helper::Attachments attach
 }
 
 void Launcher::received(Message message) {
-  if (message.kind != Kind::exited) {
+  if (message.kind != MessageKind::exited) {
     return log::error("ignored a message of the launcher", {{"kind", static_cast<int>(message.kind)}});
   }
   const SandboxExit exit{.sandbox = message.numbers[0],
@@ -43,15 +58,15 @@ Task<Result<uint32_t>> Launcher::define(SandboxSpec spec) {
   co_return static_cast<uint32_t>(answer.numbers[0]);
 }
 
-Task<Result<SandboxId>> Launcher::launch(uint32_t kind, Fd agent_socket, Fd network) {
+Task<Result<SandboxId>> Launcher::launch(uint32_t spec, Fd agent_socket, Fd network) {
   const SandboxId sandbox = next_sandbox_++;
   helper::Attachments attached = {std::move(agent_socket), std::move(network)};
-  CO_TRY(co_await call({.kind = Kind::launch, .numbers = {kind, sandbox}}, std::move(attached)));
+  CO_TRY(co_await call({.kind = MessageKind::launch, .numbers = {spec, sandbox}}, std::move(attached)));
   co_return sandbox;
 }
 
 Task<Result<>> Launcher::set_limits(SandboxId sandbox, uint64_t memory_mb, uint64_t processes) {
-  CO_TRY(co_await call({.kind = Kind::set_limits, .numbers = {sandbox, memory_mb, processes}}));
+  CO_TRY(co_await call({.kind = MessageKind::set_limits, .numbers = {sandbox, memory_mb, processes}}));
   co_return Result<>();
 }
 
@@ -61,15 +76,15 @@ static Usage usage_of(const Message& message) {
 }
 
 Task<Result<Usage>> Launcher::usage(SandboxId sandbox) {
-  co_return usage_of(CO_TRY(co_await call({.kind = Kind::usage, .numbers = {sandbox}})));
+  co_return usage_of(CO_TRY(co_await call({.kind = MessageKind::usage, .numbers = {sandbox}})));
 }
 
 Task<Result<Usage>> Launcher::destroy(SandboxId sandbox) {
-  co_return usage_of(CO_TRY(co_await call({.kind = Kind::destroy, .numbers = {sandbox}})));
+  co_return usage_of(CO_TRY(co_await call({.kind = MessageKind::destroy, .numbers = {sandbox}})));
 }
 
 Task<> Launcher::stop() {
-  const Message farewell{.kind = Kind::stop};
+  const Message farewell{.kind = MessageKind::stop};
   co_await channel_.stop(&farewell);
 }
 

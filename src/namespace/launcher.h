@@ -2,15 +2,16 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "base/error.h"
 #include "base/fd.h"
-#include "base/helper_process.h"
-#include "base/helper_socket.h"
 #include "namespace/launcher_main.h"
-#include "namespace/message.h"
+#include "namespace/launcher_protocol.h"
 #include "namespace/sandbox.h"
-#include "reactor/helper_channel.h"
+#include "reactor/helper/channel.h"
+#include "reactor/helper/process.h"
+#include "reactor/helper/socket.h"
 #include "reactor/reactor.h"
 #include "reactor/task.h"
 
@@ -19,12 +20,9 @@ namespace lambdo::namespaces {
 /// A running launcher process. When this dies unused, the launcher ends by itself.
 struct LauncherProcess {
   helper::Process process;
-  Fd lock;  ///< on the state directory, for as long as this server lives
-  LauncherReport report;
+  Fd lock;                            ///< of the state directory, for as long as this server lives
+  std::vector<std::string> warnings;  ///< what this machine cannot give sandboxes
 };
-
-/// The name of the cgroup folder of the server with this state directory, given as realpath(3) does.
-std::string cgroup_folder_name(const std::string& state_dir);
 
 /// Is told what nobody asked for, from the reactor's loop. Must not destroy the launcher.
 class LauncherObserver {
@@ -38,7 +36,7 @@ class LauncherObserver {
 
 /// The server's side of the launcher: it starts and ends sandboxes for a server that cannot fork itself.
 /// Requests may overlap. When the launcher is lost all of them fail with Code::engine_failed.
-class Launcher final : private reactor::HelperChannel::Observer {
+class Launcher final : private helper::Channel::Observer {
  public:
   /// Takes the lock on the state directory (made where it is missing), forks the launcher and waits until it
   /// is ready. The process must be single-threaded. Errors: Code::unavailable where another server uses the
@@ -51,18 +49,19 @@ class Launcher final : private reactor::HelperChannel::Observer {
   Launcher(const Launcher&) = delete;
   Launcher& operator=(const Launcher&) = delete;
 
-  [[nodiscard]] const LauncherReport& report() const { return report_; }
+  /// What this machine cannot give sandboxes.
+  [[nodiscard]] const std::vector<std::string>& warnings() const { return warnings_; }
   [[nodiscard]] bool alive() const { return channel_.alive(); }
   /// nullptr for none. Lives until the next call or the launcher's end.
   void observe(LauncherObserver* observer) { observer_ = observer; }
 
-  /// Makes a kind of sandbox known; gives what `launch` takes. Relative paths are taken from the working
-  /// directory. Errors name rootfs or agent.
+  /// Gives the launcher the specification of sandboxes; the result is its number, for `launch`. Relative
+  /// paths are taken from the working directory. Errors name rootfs or agent.
   reactor::Task<Result<uint32_t>> define(SandboxSpec spec);
-  /// Starts a sandbox whose agent gets `agent_socket`; `network` is the namespace of a kind with a network,
-  /// which ends with the sandbox where nobody else has it. What goes wrong after that in bubblewrap or the
-  /// agent is told to the observer, with what they said.
-  reactor::Task<Result<SandboxId>> launch(uint32_t kind, Fd agent_socket, Fd network = {});
+  /// Starts a sandbox whose agent gets `agent_socket`; `network` is there where the specification is
+  /// networked: the network namespace, which ends with the sandbox where nobody else has it. What goes wrong
+  /// after that in bubblewrap or the agent is told to the observer, with what they said.
+  reactor::Task<Result<SandboxId>> launch(uint32_t spec, Fd agent_socket, Fd network = {});
   reactor::Task<Result<>> set_limits(SandboxId sandbox, uint64_t memory_mb, uint64_t processes);
   reactor::Task<Result<Usage>> usage(SandboxId sandbox);
   /// Kills all in it; returns when its processes and cgroups are gone.
@@ -75,11 +74,11 @@ class Launcher final : private reactor::HelperChannel::Observer {
   void lost(const Error& error) override;
   reactor::Task<Result<Message>> call(Message request, helper::Attachments attached = {});
 
-  LauncherReport report_;
+  std::vector<std::string> warnings_;
   Fd lock_;
   LauncherObserver* observer_ = nullptr;
   SandboxId next_sandbox_ = 1;
-  reactor::HelperChannel channel_;
+  helper::Channel channel_;
 };
 
 }  // namespace lambdo::namespaces

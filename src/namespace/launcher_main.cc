@@ -9,14 +9,18 @@
 
 #include <cerrno>
 #include <csignal>
+#include <optional>
+#include <utility>
+#include <vector>
 
 #include "base/check.h"
-#include "base/helper_process.h"
-#include "base/helper_socket.h"
 #include "base/log.h"
 #include "base/syscalls.h"
 #include "namespace/launcher_state.h"
 #include "namespace/spawn.h"
+#include "reactor/helper/process.h"
+#include "reactor/helper/requests.h"
+#include "reactor/helper/socket.h"
 
 namespace lambdo::namespaces {
 
@@ -25,32 +29,32 @@ namespace {
 // How long nothing may happen before what has not died yet is killed again.
 constexpr int kKillAgainMs = 5;
 
-Message answer(const Result<std::vector<uint64_t>>& result, uint32_t request) {
-  Message message =
-      result ? Message{.kind = Kind::success, .numbers = *result} : helper::encode_failure(result.error());
-  message.numbers.resize(result ? 3 : 2);
-  message.request = request;
-  return message;
+/// Every success has three numbers.
+Message success(std::vector<uint64_t> numbers = {}) {
+  numbers.resize(3);
+  return {.kind = MessageKind::success, .numbers = std::move(numbers)};
 }
 
-std::vector<uint64_t> numbers_of(const Usage& usage) {
-  return {usage.oom_kills, usage.memory_peak_bytes, usage.cpu_us};
+Message usage_answer(const Usage& usage) {
+  return success({usage.oom_kills, usage.memory_peak_bytes, usage.cpu_us});
 }
 
 class Loop {
  public:
-  Loop(LauncherState& state, int socket, int signals) : state_(&state), socket_(socket), signals_(signals) {}
+  Loop(LauncherState& state, int socket, int signals)
+      : state_(&state), requests_(socket, launcher_protocol(), "launcher"), signals_(signals) {}
 
   /// Serves until the server asks to stop or is gone, and all sandboxes are.
   void run() {
     while (!ending_ || !state_->empty()) turn();
-    if (stop_request_ != 0) send(answer(std::vector<uint64_t>{}, stop_request_));
+    if (stop_request_ != 0) requests_.answer(stop_request_, success());
   }
 
  private:
   void turn() {
     // When ending, requests are not read any more.
-    pollfd ready[2] = {{.fd = signals_, .events = POLLIN}, {.fd = ending_ ? -1 : socket_, .events = POLLIN}};
+    pollfd ready[2] = {{.fd = signals_, .events = POLLIN},
+                       {.fd = ending_ ? -1 : requests_.socket(), .events = POLLIN}};
     const int count = ::poll(ready, 2, state_->destroying() ? kKillAgainMs : -1);
     if (count < 0) {
       CHECK(errno == EINTR);
@@ -60,7 +64,7 @@ class Loop {
     if (ready[1].revents != 0) handle_request();
     if (ready[0].revents == 0 && count != 0) return;
     for (const auto& [request, usage] : state_->finish_destroyed(count == 0)) {
-      if (request != 0) send(answer(numbers_of(usage), request));
+      if (request != 0) requests_.answer(request, usage_answer(usage));
     }
   }
 
@@ -68,53 +72,52 @@ class Loop {
     signalfd_siginfo info[8];
     static_cast<void>(::read(signals_, info, sizeof info));
     for (SandboxExit& exit : state_->reap()) {
-      send({.kind = Kind::exited,
-            .numbers = {exit.sandbox, static_cast<uint64_t>(exit.wait_status)},
-            .texts = {std::move(exit.output)}});
+      requests_.send({.kind = MessageKind::exited,
+                      .numbers = {exit.sandbox, static_cast<uint64_t>(exit.wait_status)},
+                      .texts = {std::move(exit.output)}});
     }
   }
 
   void handle_request() {
-    Result<std::optional<helper::Received>> received = helper::receive_message(socket_, launcher_protocol());
-    if (!received && received.error().code == Code::invalid_argument) {
-      log::error("launcher: ignored a request", {{"error", received.error().message}});
+    std::optional<helper::Received> received = requests_.receive();
+    if (!received) {
+      if (requests_.server_is_gone()) end();
       return;
     }
-    if (!received || !*received) return end();
-    Message& request = (*received)->message;
-    if (request.kind == Kind::stop) {
-      stop_request_ = request.request;
-      return end();
+    const Message& request = received->message;
+    switch (request.kind) {
+      case MessageKind::stop:
+        stop_request_ = request.request;
+        return end();
+      case MessageKind::destroy:
+        // Answered when the sandbox is gone.
+        if (Result<> begun = state_->begin_destroy(request.numbers[0], request.request); !begun) {
+          requests_.answer(request.request, std::unexpected(std::move(begun).error()));
+        }
+        return;
+      default:
+        requests_.answer(request.request, perform(request, std::move(received->attached)));
     }
-    if (request.kind == Kind::destroy) {
-      // Answered when it is gone.
-      if (Result<> begun = state_->begin_destroy(request.numbers[0], request.request); !begun) {
-        send(answer(std::unexpected(begun.error()), request.request));
-      }
-      return;
-    }
-    send(answer(perform(request, std::move((*received)->attached)), request.request));
   }
 
-  Result<std::vector<uint64_t>> perform(const Message& request, helper::Attachments attached) {
+  Result<Message> perform(const Message& request, helper::Attachments attached) {
     const std::vector<uint64_t>& numbers = request.numbers;
     switch (request.kind) {
-      case Kind::define: {
+      case MessageKind::define: {
         const SandboxSpec spec = TRY(decode_spec(request));
-        return std::vector{TRY(state_->define(spec))};
+        return success({TRY(state_->define(spec))});
       }
-      case Kind::launch: {
+      case MessageKind::launch: {
         auto& [agent_socket, network] = attached;
         if (!agent_socket.valid()) return fail(Code::invalid_argument, "launch without the agent's socket");
-        const pid_t pid =
-            TRY(state_->launch(numbers[0], numbers[1], std::move(agent_socket), std::move(network)));
-        return std::vector{static_cast<uint64_t>(pid)};
+        TRY(state_->launch(numbers[0], numbers[1], std::move(agent_socket), std::move(network)));
+        return success();
       }
-      case Kind::set_limits:
+      case MessageKind::set_limits:
         TRY(state_->set_limits(numbers[0], numbers[1], numbers[2]));
-        return std::vector<uint64_t>{};
-      case Kind::usage:
-        return numbers_of(TRY(state_->usage(numbers[0])));
+        return success();
+      case MessageKind::usage:
+        return usage_answer(TRY(state_->usage(numbers[0])));
       default:
         return fail(Code::invalid_argument, "not a request");
     }
@@ -125,13 +128,8 @@ class Loop {
     state_->begin_destroy_all();
   }
 
-  void send(const Message& message) {
-    // A server that is gone shows itself at the next poll; sandboxes are destroyed either way.
-    static_cast<void>(helper::send_message(socket_, launcher_protocol(), message));
-  }
-
   LauncherState* state_;
-  int socket_;
+  helper::Requests requests_;
   int signals_;
   bool ending_ = false;
   uint32_t stop_request_ = 0;
@@ -156,7 +154,8 @@ Result<> serve(const LauncherOptions& options, const std::string& state_name, Fd
   ::prctl(PR_SET_CHILD_SUBREAPER, 1);
   const Fd signals = TRY(watch_children());
   LauncherState state = TRY(LauncherState::create(options, state_name));
-  TRY(helper::send_message(socket.get(), launcher_protocol(), encode_report(state.report())));
+  TRY(helper::send_message(socket.get(), launcher_protocol(),
+                           {.kind = MessageKind::ready, .texts = state.warnings()}));
   Loop(state, socket.get(), signals.get()).run();
   state.remove_cgroups();
   return {};
@@ -167,7 +166,7 @@ Result<> serve(const LauncherOptions& options, const std::string& state_name, Fd
 int launcher_main(const LauncherOptions& options, const std::string& state_name, Fd socket, Fd lock) {
   const Result<> served = serve(options, state_name, socket, lock);
   if (served) return 0;
-  // Before the report the server waits for one message, this one.
+  // Before it is ready the server waits for one message, this one.
   static_cast<void>(
       helper::send_message(socket.get(), launcher_protocol(), helper::encode_failure(served.error())));
   return 1;

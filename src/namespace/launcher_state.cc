@@ -55,15 +55,15 @@ Result<LauncherState> LauncherState::create(const LauncherOptions& options, cons
   state.options_ = options;
   state.null_ = TRY(sys::open("/dev/null", O_RDWR));
   state.seccomp_ = TRY(compile_seccomp_filter());
-  state.cgroups_ = TRY(CgroupTree::open(state_name, state.report_.warnings));
+  state.cgroups_ = TRY(CgroupTree::open(state_name, state.warnings_));
   constexpr int kLeftoversTimeoutMs = 5000;
   TRY(state.cgroups_.remove_leftovers(kLeftoversTimeoutMs));
-  Result<Stage> stage = Stage::enter(options.bwrap_path);
-  if (!stage) {
+  Result<ImageMounts> image_mounts = ImageMounts::enter(options.bwrap_path);
+  if (!image_mounts) {
     state.cgroups_.remove();
-    return std::unexpected(std::move(stage).error());
+    return std::unexpected(std::move(image_mounts).error());
   }
-  state.stage_ = std::move(*stage);
+  state.image_mounts_ = std::move(*image_mounts);
   Result<NetworkNamespaces> networks = NetworkNamespaces::open();
   if (!networks) {
     state.cgroups_.remove();
@@ -72,14 +72,9 @@ Result<LauncherState> LauncherState::create(const LauncherOptions& options, cons
   state.networks_ = std::move(*networks);
   for (uint32_t slot = 0; slot < options.max_sandboxes; ++slot) state.free_slots_.push_back(slot);
 
-  LauncherReport& report = state.report_;
-  report.cgroup_version = state.cgroups_.version();
-  report.memory_limited = state.cgroups_.has(kMemory);
-  report.pids_limited = state.cgroups_.has(kPids);
-  report.cpu_limited = state.cgroups_.has(kCpu);
-  report.own_uids = state.stage_->privileged() && ::geteuid() == 0;
-  if (!report.own_uids) {
-    report.warnings.emplace_back(
+  state.own_uids_ = state.image_mounts_->privileged() && ::geteuid() == 0;
+  if (!state.own_uids_) {
+    state.warnings_.emplace_back(
         "sandboxes share the server's uid and groups: run the server as root to separate them");
   }
   return state;
@@ -92,7 +87,7 @@ Result<uint64_t> LauncherState::define(const SandboxSpec& spec) {
   for (const std::string& path : {spec.rootfs, spec.agent_path}) {
     if (!path.starts_with('/')) return fail(Code::invalid_argument, "path '" + path + "' is not absolute");
   }
-  const std::string image = TRY(stage_->add_image(
+  const std::string image = TRY(image_mounts_->add_image(
       spec.rootfs, spec.agent_path, spec.networked ? std::optional(spec.resolver_file) : std::nullopt));
   specs_.push_back(std::make_unique<Spec>(
       Spec{.values = spec, .command = BwrapCommand(options_.bwrap_path, image, spec)}));
@@ -107,7 +102,7 @@ Result<LauncherState::Sandbox*> LauncherState::find(SandboxId id) {
   return &found->second;
 }
 
-Result<pid_t> LauncherState::launch(uint64_t spec_index, SandboxId id, Fd agent_socket, Fd network) {
+Result<> LauncherState::launch(uint64_t spec_index, SandboxId id, Fd agent_socket, Fd network) {
   if (spec_index >= specs_.size()) {
     return fail(Code::not_found, "no kind of sandbox " + std::to_string(spec_index));
   }
@@ -137,9 +132,8 @@ Result<pid_t> LauncherState::launch(uint64_t spec_index, SandboxId id, Fd agent_
     return std::unexpected(std::move(started).error().with_context("sandbox of " + spec.values.name));
   }
   free_slots_.pop_front();
-  const pid_t pid = sandbox.pid;
   sandboxes_.emplace(id, std::move(sandbox));
-  return pid;
+  return {};
 }
 
 Result<> LauncherState::start(Sandbox& sandbox, const Spec& spec, const Fd& agent_socket) {
@@ -154,7 +148,7 @@ Result<> LauncherState::start(Sandbox& sandbox, const Spec& spec, const Fd& agen
                  .agent_fd = agent_socket.get(),
                  .seccomp_fd = seccomp.get(),
                  .network_fd = sandbox.network.handle.get(),
-                 .change_ids = report_.own_uids,
+                 .change_ids = own_uids_,
                  .uid = options_.first_uid + sandbox.slot};
   if (sandbox.cgroup) {
     plan.cgroup_v1_files = TRY(sandbox.cgroup->open_v1_task_files());

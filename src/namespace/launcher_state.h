@@ -10,11 +10,11 @@
 #include "base/error.h"
 #include "base/fd.h"
 #include "namespace/cgroup.h"
+#include "namespace/image_mounts.h"
 #include "namespace/launcher_main.h"
-#include "namespace/message.h"
+#include "namespace/launcher_protocol.h"
 #include "namespace/network_namespaces.h"
 #include "namespace/spawn.h"
-#include "namespace/stage.h"
 
 namespace lambdo::namespaces {
 
@@ -22,14 +22,16 @@ namespace lambdo::namespaces {
 /// news are collected for the loop to send.
 class LauncherState {
  public:
-  /// Enters the stage, cleans up after an earlier instance. To be called once per process.
+  /// Enters the mount namespace of the images, cleans up after an earlier instance. To be called once per
+  /// process.
   static Result<LauncherState> create(const LauncherOptions& options, const std::string& state_name);
 
-  [[nodiscard]] const LauncherReport& report() const { return report_; }
+  /// What this machine cannot give sandboxes.
+  [[nodiscard]] const std::vector<std::string>& warnings() const { return warnings_; }
 
   Result<uint64_t> define(const SandboxSpec& spec);
-  /// Gives the pid of the sandbox's outermost process. `network` is there where the specification says so.
-  Result<pid_t> launch(uint64_t spec_index, SandboxId id, Fd agent_socket, Fd network);
+  /// `network` is there where the specification says so.
+  Result<> launch(uint64_t spec_index, SandboxId id, Fd agent_socket, Fd network);
   Result<> set_limits(SandboxId id, uint64_t memory_mb, uint64_t processes);
   Result<Usage> usage(SandboxId id);
   /// Kills all in it; `finish_destroyed` tells when it is gone. `request` is answered then.
@@ -62,7 +64,7 @@ class LauncherState {
     CgroupLimits limits;
     std::optional<Cgroup> cgroup;
     NetworkNamespace network;
-    bool own_network = true;  ///< it is the launcher's, to be used again
+    bool own_network = true;  ///< `network` is the launcher's, to be used again
     Fd output;                ///< reading end of what it writes to stderr
     pid_t pid = 0;
     bool reaped = false;
@@ -77,9 +79,10 @@ class LauncherState {
   void kill_all(Sandbox& sandbox) const;
   [[nodiscard]] bool gone(const Sandbox& sandbox) const;
 
-  LauncherReport report_;
+  std::vector<std::string> warnings_;
+  bool own_uids_ = false;  ///< each sandbox runs under a uid of its own
   LauncherOptions options_;
-  std::optional<Stage> stage_;
+  std::optional<ImageMounts> image_mounts_;
   CgroupTree cgroups_;
   std::optional<NetworkNamespaces> networks_;
   Fd null_;

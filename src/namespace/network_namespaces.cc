@@ -21,19 +21,14 @@ namespace {
 constexpr const char* kVisible[] = {"/proc/self/net/dev", "/proc/self/net/snmp", "/proc/self/net/snmp6",
                                     "/proc/self/net/netstat", "/proc/self/net/ip6_flowlabel"};
 
-/// Enters a namespace for as long as it lives.
-class Visit {
+/// Brings the launcher back into its own network namespace when this dies.
+class ReturnToOwnNamespace {
  public:
-  explicit Visit(const Fd& own) : own_(&own) {}
-  Visit(const Visit&) = delete;
-  Visit& operator=(const Visit&) = delete;
+  explicit ReturnToOwnNamespace(const Fd& own) : own_(&own) {}
+  ReturnToOwnNamespace(const ReturnToOwnNamespace&) = delete;
+  ReturnToOwnNamespace& operator=(const ReturnToOwnNamespace&) = delete;
   // A launcher in a sandbox's namespace would be no launcher any more.
-  ~Visit() { CHECK(::setns(own_->get(), CLONE_NEWNET) == 0); }
-
-  static Result<> enter(const Fd& handle) {
-    if (::setns(handle.get(), CLONE_NEWNET) < 0) return fail_errno("enter network namespace");
-    return {};
-  }
+  ~ReturnToOwnNamespace() { CHECK(::setns(own_->get(), CLONE_NEWNET) == 0); }
 
  private:
   const Fd* own_;
@@ -65,18 +60,18 @@ Result<NetworkNamespaces> NetworkNamespaces::open() {
 }
 
 Result<NetworkNamespace> NetworkNamespaces::create() const {
-  const Visit visit(own_);
+  const ReturnToOwnNamespace at_end(own_);
   if (::unshare(CLONE_NEWNET) < 0) return fail_errno("new network namespace");
   TRY(sys::raise_loopback());
-  NetworkNamespace made;
-  made.handle = TRY(sys::open("/proc/self/ns/net", O_RDONLY));
-  made.view = read_view();
-  return made;
+  NetworkNamespace created;
+  created.handle = TRY(sys::open("/proc/self/ns/net", O_RDONLY));
+  created.view = read_view();
+  return created;
 }
 
 Result<std::string> NetworkNamespaces::view_of(const Fd& handle) const {
-  const Visit visit(own_);
-  TRY(Visit::enter(handle));
+  const ReturnToOwnNamespace at_end(own_);
+  if (::setns(handle.get(), CLONE_NEWNET) < 0) return fail_errno("enter network namespace");
   return read_view();
 }
 

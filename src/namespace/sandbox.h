@@ -42,16 +42,4 @@ struct SandboxExit {
   std::string output;   ///< the start of what bubblewrap or the agent wrote to stderr, printable
 };
 
-/// What this machine gives.
-struct LauncherReport {
-  uint32_t cgroup_version = 0;  ///< 1, 2, or 0 for none
-  bool memory_limited = false;
-  bool pids_limited = false;
-  bool cpu_limited = false;
-  bool own_uids = false;  ///< each sandbox runs under a uid of its own
-  std::vector<std::string> warnings;
-
-  bool operator==(const LauncherReport&) const = default;
-};
-
 }  // namespace lambdo::namespaces

@@ -16,7 +16,7 @@ namespace lambdo::namespaces {
 
 BwrapCommand::BwrapCommand(const std::string& bwrap_path, const std::string& image, const SandboxSpec& spec) {
   const std::string disk_bytes = std::to_string(spec.disk_mb << 20);
-  // The image's tree is read-only, and its /dev has devices, so it is bound with them: see Stage.
+  // The image's tree is read-only, and its /dev has devices, so it is bound with them: see ImageMounts.
   arguments_ = {bwrap_path,
                 "--unshare-user",
                 "--unshare-pid",

@@ -19,7 +19,7 @@ class BwrapCommand {
   static constexpr int kAgentFd = 3;
   static constexpr int kSeccompFd = 4;
 
-  /// `image` is a path in the stage.
+  /// `image` is the path that ImageMounts gave.
   BwrapCommand(const std::string& bwrap_path, const std::string& image, const SandboxSpec& spec);
 
   [[nodiscard]] const std::vector<std::string>& arguments() const { return arguments_; }

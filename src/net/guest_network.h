@@ -6,12 +6,12 @@
 #include <vector>
 
 #include "base/error.h"
-#include "base/helper_process.h"
 #include "net/host_network.h"
 #include "reactor/blocking_pool.h"
 #include "reactor/cancel.h"
 #include "reactor/event.h"
-#include "reactor/helper_channel.h"
+#include "reactor/helper/channel.h"
+#include "reactor/helper/process.h"
 #include "reactor/reactor.h"
 #include "reactor/scope.h"
 #include "reactor/task.h"
@@ -21,7 +21,7 @@ namespace lambdo::net {
 /// The server's side of its network helper, the process that has the rights over the machine's network: it
 /// attaches guests to it and detaches them. Requests may overlap; the helper does one after the other. When
 /// it dies all of them fail with Code::engine_failed; guests keep running behind the rules that are in force.
-class GuestNetwork final : private reactor::HelperChannel::Observer {
+class GuestNetwork final : private helper::Channel::Observer {
  public:
   /// Forks the helper and waits until its HostNetwork is open. The process must be single-threaded and have
   /// CAP_NET_ADMIN, and CAP_SYS_ADMIN for guests of processes. Errors: HostNetwork::open()'s.
@@ -64,7 +64,7 @@ class GuestNetwork final : private reactor::HelperChannel::Observer {
   uint64_t identities_ = 0;
   reactor::Event lost_;
   std::string failure_;
-  reactor::HelperChannel channel_;
+  helper::Channel channel_;
   reactor::BlockingPool closings_;  ///< of ends that nobody waits for any more
   reactor::Scope scope_;
 };

@@ -10,12 +10,13 @@
 #include <utility>
 
 #include "base/capabilities.h"
-#include "base/helper_process.h"
-#include "base/helper_socket.h"
 #include "base/log.h"
 #include "base/syscalls.h"
 #include "net/helper_filter.h"
 #include "net/helper_protocol.h"
+#include "reactor/helper/process.h"
+#include "reactor/helper/requests.h"
+#include "reactor/helper/socket.h"
 
 namespace lambdo::net {
 
@@ -50,12 +51,13 @@ Result<HostNetwork> open_network(const HostNetworkSettings& settings) {
 
 class Service {
  public:
-  Service(HostNetwork& network, int socket) : network_(&network), socket_(socket) {}
+  Service(HostNetwork& network, int socket)
+      : network_(&network), requests_(socket, helper_protocol(), "network helper") {}
 
   /// Serves until the server is gone.
   void run() {
     while (true) {
-      pollfd readable{.fd = socket_, .events = POLLIN, .revents = 0};
+      pollfd readable{.fd = requests_.socket(), .events = POLLIN, .revents = 0};
       const int count = ::poll(&readable, 1, pause_ms_);
       if (count < 0 && errno != EINTR) return;
       if (count == 0) make_one();
@@ -70,19 +72,15 @@ class Service {
     pause_ms_ = !made ? kRetryMs : *made ? 0 : -1;
   }
 
+  /// False when the server is gone.
   bool serve_one() {
-    auto received = helper::receive_message(socket_, helper_protocol());
-    if (!received && received.error().code == Code::invalid_argument) {
-      log::error("network helper: ignored a request", {{"error", received.error().message}});
-      return true;
-    }
-    if (!received || !*received) return false;
-    const Message& request = (*received)->message;
+    const std::optional<helper::Received> received = requests_.receive();
+    if (!received) return !requests_.server_is_gone();
+    const Message& request = received->message;
     if (request.kind == HelperKind::attach) {
       attach(request);
     } else {
-      auto answer = perform(request);
-      send(answer ? std::move(*answer) : helper::encode_failure(answer.error()), request);
+      requests_.answer(request.request, perform(request));
     }
     return true;
   }
@@ -90,8 +88,8 @@ class Service {
   void attach(const Message& request) {
     auto guest = attach_guest(request);
     pause_ms_ = 0;
-    if (!guest) return send(helper::encode_failure(guest.error()), request);
-    send(encode_guest(*guest), request, guest->end.get());
+    if (!guest) return requests_.answer(request.request, std::unexpected(std::move(guest).error()));
+    requests_.answer(request.request, encode_guest(*guest), {guest->end.get()});
   }
 
   Result<AttachedGuest> attach_guest(const Message& request) {
@@ -116,15 +114,8 @@ class Service {
     }
   }
 
-  void send(Message answer, const Message& request, int attached = -1) const {
-    answer.request = request.request;
-    // A server that is gone shows itself at the next poll.
-    static_cast<void>(attached < 0 ? helper::send_message(socket_, helper_protocol(), answer)
-                                   : helper::send_message(socket_, helper_protocol(), answer, {attached}));
-  }
-
   HostNetwork* network_;
-  int socket_;
+  helper::Requests requests_;
   int pause_ms_ = 0;
 };
 

@@ -5,12 +5,12 @@
 #include <string>
 
 #include "base/error.h"
-#include "base/helper_message.h"
 #include "net/firewall.h"
 #include "net/host_network.h"
 #include "net/policy.h"
+#include "reactor/helper/message.h"
 
-/// What the server and its network helper say to each other (base/helper_message.h).
+/// What the server and its network helper say to each other (reactor/helper/message.h).
 namespace lambdo::net {
 
 struct HelperKind {

@@ -1,13 +1,16 @@
+#include "reactor/listener.h"
+
 #include <arpa/inet.h>
 #include <netinet/tcp.h>
 
 #include <cerrno>
 #include <cstring>
 #include <deque>
+#include <utility>
 
 #include "base/check.h"
 #include "reactor/event.h"
-#include "reactor/stream.h"
+#include "reactor/operations.h"
 
 namespace lambdo::reactor {
 

@@ -33,64 +33,6 @@ void Operation::request_cancel() {
   io_uring_sqe_set_data(&entry, nullptr);
 }
 
-// ---- timers
-
-void Timer::arm(int64_t deadline_ns) {
-  disarm();
-  deadline_ns_ = deadline_ns;
-  reactor_->timers_.push_back(this);
-  heap_index_ = reactor_->timers_.size() - 1;
-  reactor_->sift_up(heap_index_);
-}
-
-void Timer::disarm() {
-  if (heap_index_ == kNotArmed) return;
-  auto& heap = reactor_->timers_;
-  const size_t index = std::exchange(heap_index_, kNotArmed);
-  Timer* last = heap.back();
-  heap.pop_back();
-  if (last == this) return;
-  reactor_->place(index, last);
-  reactor_->sift_up(index);
-  reactor_->sift_down(last->heap_index_);
-}
-
-void Reactor::place(size_t index, Timer* timer) {
-  timers_[index] = timer;
-  timer->heap_index_ = index;
-}
-
-void Reactor::sift_up(size_t index) {
-  Timer* timer = timers_[index];
-  while (index > 0 && timer->deadline_ns_ < timers_[(index - 1) / 2]->deadline_ns_) {
-    place(index, timers_[(index - 1) / 2]);
-    index = (index - 1) / 2;
-  }
-  place(index, timer);
-}
-
-void Reactor::sift_down(size_t index) {
-  Timer* timer = timers_[index];
-  while (true) {
-    size_t child = 2 * index + 1;
-    if (child >= timers_.size()) break;
-    if (child + 1 < timers_.size() && timers_[child + 1]->deadline_ns_ < timers_[child]->deadline_ns_)
-      ++child;
-    if (timer->deadline_ns_ <= timers_[child]->deadline_ns_) break;
-    place(index, timers_[child]);
-    index = child;
-  }
-  place(index, timer);
-}
-
-void Reactor::fire_due_timers(int64_t now) {
-  while (!timers_.empty() && timers_.front()->deadline_ns_ <= now) {
-    Timer* due = timers_.front();
-    due->disarm();
-    due->fire();
-  }
-}
-
 // ---- the loop
 
 /// Watches the mailbox. A poll and not a read: it holds no buffer that the kernel could still write to after
@@ -248,7 +190,7 @@ void Reactor::wait_for_work() {
   __kernel_timespec timeout{};
   if (!ready && !timers_.empty()) {
     // The clock as the last turn left it: nothing of ours ran since, for run() starts with a ready coroutine.
-    const int64_t wait_ns = timers_.front()->deadline_ns_ - turn_end_ns_;
+    const int64_t wait_ns = timers_.next_deadline_ns() - turn_end_ns_;
     timeout = {wait_ns / 1'000'000'000, wait_ns % 1'000'000'000};
     ready = wait_ns <= 0;
   }
@@ -268,7 +210,7 @@ void Reactor::turn() {
   const int64_t start_ns = now_ns();
   reap_completions();
   if (wake_up_->rung()) wake_up_->deliver();
-  fire_due_timers(start_ns);
+  timers_.fire_due(start_ns);
   run_ready();
   record_turn(start_ns);
 }

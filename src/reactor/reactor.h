@@ -7,7 +7,6 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
-#include <vector>
 
 #include "base/check.h"
 #include "base/error.h"
@@ -15,6 +14,7 @@
 #include "reactor/cancel.h"
 #include "reactor/mailbox.h"
 #include "reactor/task.h"
+#include "reactor/timer_queue.h"
 
 namespace lambdo::reactor {
 
@@ -64,30 +64,6 @@ class Operation {
   friend Reactor;
   Reactor* reactor_;
   bool in_flight_ = false;
-};
-
-/// Something that happens at a moment of CLOCK_MONOTONIC, in nanoseconds.
-class Timer {
- public:
-  Timer(const Timer&) = delete;
-  Timer& operator=(const Timer&) = delete;
-
- protected:
-  explicit Timer(Reactor& reactor) : reactor_(&reactor) {}
-  ~Timer() { disarm(); }
-
-  /// Called once from the loop, disarmed already; may arm again.
-  virtual void fire() = 0;
-  void arm(int64_t deadline_ns);
-  void disarm();
-  [[nodiscard]] Reactor& reactor() const { return *reactor_; }
-
- private:
-  friend Reactor;
-  static constexpr size_t kNotArmed = SIZE_MAX;
-  Reactor* reactor_;
-  int64_t deadline_ns_ = 0;
-  size_t heap_index_ = kNotArmed;
 };
 
 /// How long the loop's turns took: all that ran between two waits in the kernel.
@@ -151,13 +127,9 @@ class Reactor {
   void wait_for_work();
   [[nodiscard]] bool kernel_has_work() const;
   void reap_completions();
-  void fire_due_timers(int64_t now);
   void run_ready();
   void record_turn(int64_t start_ns);
   io_uring_sqe& next_submission();
-  void sift_up(size_t index);
-  void sift_down(size_t index);
-  void place(size_t index, Timer* timer);
 
   ReactorOptions options_;
   io_uring ring_{};
@@ -167,7 +139,7 @@ class Reactor {
   std::unique_ptr<WakeUp> wake_up_;
   Waiter* ready_first_ = nullptr;
   Waiter* ready_last_ = nullptr;
-  std::vector<Timer*> timers_;  // binary min-heap by deadline
+  TimerQueue timers_;
   uint64_t in_flight_ = 0;
   int64_t turn_end_ns_ = 0;
   TurnStatistics statistics_;

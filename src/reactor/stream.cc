@@ -1,7 +1,6 @@
 #include "reactor/stream.h"
 
-#include <poll.h>
-#include <sys/wait.h>
+#include <sys/socket.h>
 
 #include <cerrno>
 #include <vector>
@@ -36,18 +35,6 @@ Task<Result<>> SocketStream::send(std::span<const std::byte> data, CancelToken t
 
 void SocketStream::shutdown_write() {
   ::shutdown(socket_.get(), SHUT_WR);
-}
-
-Task<Result<int>> wait_process(Reactor& reactor, int pidfd, CancelToken token) {
-  CO_TRY(co_await PollOp(reactor, pidfd, POLLIN, token));
-  siginfo_t info{};
-  if (::waitid(P_PIDFD, static_cast<id_t>(pidfd), &info, WEXITED | WNOHANG) < 0) {
-    if (errno == ECHILD) co_return -1;
-    co_return fail_errno("waitid");
-  }
-  // Ended, yet not ours to reap now: a debugger that traces it comes first.
-  if (info.si_pid == 0) co_return fail(Code::unavailable, "the process ended while being traced");
-  co_return info.si_code == CLD_EXITED ? info.si_status : 128 + info.si_status;
 }
 
 }  // namespace lambdo::reactor

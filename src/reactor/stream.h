@@ -1,6 +1,6 @@
 #pragma once
 
-#include <memory>
+#include <cstddef>
 #include <span>
 #include <string_view>
 #include <utility>
@@ -52,41 +52,5 @@ inline std::span<const std::byte> as_bytes(std::string_view text) {
 inline std::string_view as_text(std::span<const std::byte> bytes) {
   return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
 }
-
-/// A listening TCP socket. `host` is an IPv4 or IPv6 address literal; port 0 lets the kernel choose.
-class Listener {
- public:
-  static Result<Listener> listen_tcp(Reactor& reactor, const std::string& host, uint16_t port,
-                                     int backlog = 1024);
-
-  Listener(Listener&&) noexcept;
-  Listener& operator=(Listener&&) = delete;
-  ~Listener();
-
-  /// The next connection, with TCP_NODELAY set. Errors of a single connection are skipped;
-  /// Code::resource_exhausted (out of descriptors or memory) is for the caller to wait out. One caller at a
-  /// time.
-  Task<Result<Fd>> accept(CancelToken token);
-  /// Takes no more connections. Await before the listener dies where `accept` has been called; an `accept`
-  /// that waits must be cancelled and have returned first.
-  Task<> close();
-  [[nodiscard]] uint16_t port() const { return port_; }
-
- private:
-  class Acceptor;
-  Listener(Reactor& reactor, Fd socket, uint16_t port);
-
-  Reactor* reactor_;
-  Fd socket_;
-  uint16_t port_;
-  std::unique_ptr<Acceptor> acceptor_;
-};
-
-/// Connects to a TCP `host` (an address literal) and `port`.
-Task<Result<Fd>> connect_tcp(Reactor& reactor, std::string host, uint16_t port, CancelToken token = {});
-
-/// Waits until the process behind `pidfd` has ended and, where it is a child of ours, reaps it: its exit
-/// code, or 128 + the signal that ended it. For another's child -1.
-Task<Result<int>> wait_process(Reactor& reactor, int pidfd, CancelToken token = {});
 
 }  // namespace lambdo::reactor

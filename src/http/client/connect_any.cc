@@ -5,8 +5,8 @@
 #include <utility>
 
 #include "reactor/event.h"
+#include "reactor/listener.h"
 #include "reactor/scope.h"
-#include "reactor/stream.h"
 #include "reactor/timer.h"
 
 namespace lambdo::http {

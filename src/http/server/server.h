@@ -12,9 +12,9 @@
 #include "http/server/response_head.h"
 #include "http/server/router.h"
 #include "reactor/event.h"
+#include "reactor/listener.h"
 #include "reactor/reactor.h"
 #include "reactor/scope.h"
-#include "reactor/stream.h"
 
 namespace lambdo::http {
 

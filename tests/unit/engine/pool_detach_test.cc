@@ -9,11 +9,11 @@
 #include <string>
 #include <utility>
 
-#include "base/helper_socket.h"
 #include "base/mapping.h"
 #include "engine/warm_pool.h"
 #include "net/guest_network.h"
 #include "net/helper_protocol.h"
+#include "reactor/helper/socket.h"
 #include "reactor/timer.h"
 #include "scripted_engine.h"
 

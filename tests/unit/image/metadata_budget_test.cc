@@ -208,9 +208,9 @@ TEST_CASE("no layer is read that is far above the lowest that is missing") {
   }
   const auto reactor = reactor::Reactor::create().value();
   reactor::BlockingPool pool(*reactor, 4);
-  Seats seats(*reactor, 2);
+  Semaphore unpacks(*reactor, 2);
   Begun begun;
-  Unpacking unpacking(*reactor, pool, *store, seats, archives.size(), {}, &begun);
+  Unpacking unpacking(*reactor, pool, *store, unpacks, archives.size(), {}, &begun);
   reactor->run(add_from_above(*reactor, unpacking, archives, begun));
 }
 

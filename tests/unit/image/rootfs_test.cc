@@ -208,6 +208,15 @@ TEST_CASE("an image is unpacked only where nothing is") {
   }
 }
 
+/// Without doctest's checks, for a process that is about to end.
+static bool apply_layer(const std::string& archive, Spool& spool, Tree& tree) {
+  const std::atomic<bool> stop = false;
+  const auto layer = read_layer(
+      {.read = read_blob(archive), .media_type = std::string(registry::media_type::kOciLayer), .diff_id = {}},
+      spool, {}, stop);
+  return layer && tree.apply(*layer, stop);
+}
+
 TEST_CASE("files that nobody may read are read without privileges, and have their modes in the end") {
   if (!is_root()) {
     MESSAGE("SKIPPED: needs root, to have something to give up");
@@ -222,12 +231,8 @@ TEST_CASE("files that nobody may read are read without privileges, and have thei
     const std::atomic<bool> stop = false;
     const auto spool = Spool::create(place + "/spool");
     if (!spool) return 1;
-    const auto layer = read_layer({.read = read_blob(archive),
-                                   .media_type = std::string(registry::media_type::kOciLayer),
-                                   .diff_id = {}},
-                                  **spool, {}, stop);
     Tree tree;
-    if (!layer || !tree.apply(*layer, stop)) return 2;
+    if (!apply_layer(archive, **spool, tree)) return 2;
     for (const TarEntry& entry : entries) {
       if (tree.read(**spool, tree.find(entry.name), 100) != entry.content) return 3;
     }
@@ -294,12 +299,8 @@ TEST_CASE("without privileges all is the process's own, and nothing of it set-id
     const std::atomic<bool> stop = false;
     const auto spool = Spool::create(place + "/spool");
     if (!spool) return 1;
-    const auto layer = read_layer({.read = read_blob(archive),
-                                   .media_type = std::string(registry::media_type::kOciLayer),
-                                   .diff_id = {}},
-                                  **spool, {}, stop);
     Tree tree;
-    if (!layer || !tree.apply(*layer, stop) || !sys::mkdir(place + "/rootfs", 0700)) return 2;
+    if (!apply_layer(archive, **spool, tree) || !sys::mkdir(place + "/rootfs", 0700)) return 2;
     const auto target = sys::open(place + "/rootfs", O_RDONLY | O_DIRECTORY);
     const auto report = write_rootfs(tree, **spool, target->get(), stop);
     if (!report) return 3;

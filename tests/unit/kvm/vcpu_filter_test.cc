@@ -4,14 +4,16 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cerrno>
+#include <csignal>
 #include <latch>
+#include <string>
 
 #include "kvm/vcpu_threads.h"
 
+#include "forked_child.h"
 #include "test.h"
 
 namespace lambdo::kvm {
@@ -24,40 +26,40 @@ int refusal(Call call) {
   return call() < 0 ? errno : 0;
 }
 
-/// Runs `check` in a child, for a filter cannot be taken off again; false where it says so or dies.
-template <typename Check>
-bool in_child(Check check) {
-  const pid_t child = ::fork();
-  if (child == 0) ::_exit(check() ? 0 : 1);
-  int status = -1;
-  ::waitpid(child, &status, 0);
-  return WIFEXITED(status) && WEXITSTATUS(status) == 0;
+std::string must_confine() {
+  const Result<VcpuFilter> filter = VcpuFilter::create();
+  return test::must_work("confine_thread", filter && filter->confine_thread());
 }
 
 TEST_CASE("a confined thread opens nothing, connects nothing and starts nothing") {
-  CHECK(in_child([] {
-    if (!VcpuFilter::create().value().confine_thread()) return false;
-    char* const arguments[] = {nullptr};
-    return refusal([] { return ::open("/dev/null", O_RDONLY); }) == EPERM &&
-           refusal([] { return ::socket(AF_UNIX, SOCK_STREAM, 0); }) == EPERM &&
-           refusal([&] { return ::execve("/bin/true", arguments, arguments); }) == EPERM &&
-           refusal([] { return ::fork(); }) == EPERM && refusal([] { return ::dup(0); }) == EPERM &&
-           refusal([] { return ::kill(::getpid(), 0); }) == EPERM &&
-           // TCGETS: not one of KVM's.
-           refusal([] { return ::ioctl(0, 0x5401, nullptr); }) == EPERM;
-  }));
+  CHECK_EQ(test::in_child([] {
+             std::string problems = must_confine();
+             char* const arguments[] = {nullptr};
+             problems += test::must_fail("open", ::open("/dev/null", O_RDONLY), EPERM);
+             problems += test::must_fail("socket", ::socket(AF_UNIX, SOCK_STREAM, 0), EPERM);
+             problems += test::must_fail("execve", ::execve("/bin/true", arguments, arguments), EPERM);
+             problems += test::must_fail("fork", ::fork(), EPERM);
+             problems += test::must_fail("dup", ::dup(0), EPERM);
+             problems += test::must_fail("kill", ::kill(::getpid(), 0), EPERM);
+             // TCGETS: not one of KVM's.
+             return problems + test::must_fail("ioctl", ::ioctl(0, 0x5401, nullptr), EPERM);
+           }),
+           "");
 }
 
 TEST_CASE("a confined thread has memory, but none with code in it") {
-  CHECK(in_child([] {
-    if (!VcpuFilter::create().value().confine_thread()) return false;
-    const auto map = [](int protection) {
-      return ::mmap(nullptr, 4096, protection, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    };
-    void* page = map(PROT_READ | PROT_WRITE);
-    return page != MAP_FAILED && map(PROT_READ | PROT_EXEC) == MAP_FAILED &&
-           ::mprotect(page, 4096, PROT_READ | PROT_EXEC) != 0 && ::munmap(page, 4096) == 0;
-  }));
+  CHECK_EQ(test::in_child([] {
+             std::string problems = must_confine();
+             const auto map = [](int protection) {
+               return ::mmap(nullptr, 4096, protection, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+             };
+             void* page = map(PROT_READ | PROT_WRITE);
+             problems += test::must_work("mmap", page != MAP_FAILED);
+             problems += test::must_work("no mmap of code", map(PROT_READ | PROT_EXEC) == MAP_FAILED);
+             problems += test::must_fail("mprotect", ::mprotect(page, 4096, PROT_READ | PROT_EXEC), EPERM);
+             return problems + test::must_work("munmap", ::munmap(page, 4096) == 0);
+           }),
+           "");
 }
 
 TEST_CASE("threads that run vCPUs are confined, and so are those that they start") {

@@ -16,6 +16,7 @@
 
 #include "base/syscalls.h"
 #include "namespace/cgroup.h"
+#include "namespace/state_directory.h"
 #include "test.h"
 
 namespace lambdo::namespaces {

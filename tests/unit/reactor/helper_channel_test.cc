@@ -1,7 +1,7 @@
-#include "reactor/helper_channel.h"
+#include "reactor/helper/channel.h"
 
-#include "base/helper_socket.h"
 #include "harness.h"
+#include "reactor/helper/socket.h"
 
 #include "test.h"
 
@@ -38,13 +38,13 @@ helper::Process start(int answers) {
       .value();
 }
 
-struct Losses final : HelperChannel::Observer {
+struct Losses final : helper::Channel::Observer {
   void received(helper::Message /*message*/) override {}
   void lost(const Error& /*error*/) override { ++count; }
   int count = 0;
 };
 
-Task<> ask_until_it_is_killed(HelperChannel& channel, const Losses& losses) {
+Task<> ask_until_it_is_killed(helper::Channel& channel, const Losses& losses) {
   CHECK(co_await channel.call({.kind = kAsk}));
   CHECK(channel.alive());
   const auto unanswered = co_await channel.call({.kind = kAsk});
@@ -55,7 +55,7 @@ Task<> ask_until_it_is_killed(HelperChannel& channel, const Losses& losses) {
   co_await channel.stop(nullptr);
 }
 
-Task<> ask(HelperChannel& channel, int times) {
+Task<> ask(helper::Channel& channel, int times) {
   for (int i = 0; i < times; ++i) CHECK(co_await channel.call({.kind = kAsk}));
   co_await channel.stop(nullptr);
 }
@@ -65,7 +65,7 @@ Task<> ask(HelperChannel& channel, int times) {
 TEST_CASE("a helper process that does not answer in time is killed, and all that it was asked fails") {
   auto reactor = make_reactor();
   Losses losses;
-  HelperChannel channel(*reactor, start(1), protocol(), "test", losses, 200);
+  helper::Channel channel(*reactor, start(1), protocol(), "test", losses, 200);
   reactor->run(ask_until_it_is_killed(channel, losses));
   CHECK_EQ(::waitpid(channel.pid(), nullptr, WNOHANG), -1);
 }
@@ -73,7 +73,7 @@ TEST_CASE("a helper process that does not answer in time is killed, and all that
 TEST_CASE("a helper process without a limit is waited for") {
   auto reactor = make_reactor();
   Losses losses;
-  HelperChannel channel(*reactor, start(3), protocol(), "test", losses);
+  helper::Channel channel(*reactor, start(3), protocol(), "test", losses);
   reactor->run(ask(channel, 3));
   CHECK_EQ(losses.count, 0);
 }

@@ -6,6 +6,7 @@
 #include <set>
 
 #include "harness.h"
+#include "reactor/listener.h"
 #include "reactor/operations.h"
 #include "reactor/scope.h"
 

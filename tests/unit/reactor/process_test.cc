@@ -1,3 +1,5 @@
+#include "reactor/process.h"
+
 #include <csignal>
 
 #include "harness.h"

@@ -1,3 +1,4 @@
+#include <functional>
 #include <numeric>
 #include <set>
 
@@ -54,14 +55,30 @@ static Task<std::multiset<int>> send_through(Reactor& reactor, const std::vector
   co_return received;
 }
 
-TEST_CASE("hundreds of operations at once pass a submission queue of a few entries") {
+/// Runs a test over pairs of sockets in a reactor of each size; nothing may be left in flight.
+static void with_tiny_queues(
+    const std::function<void(Reactor& reactor, const std::vector<std::pair<Fd, Fd>>& pairs)>& test) {
   const auto pairs = many_pairs();
   for (const ReactorOptions& options : kTinyQueues) {
     CAPTURE(options.submission_entries);
     CAPTURE(options.completion_entries);
     auto reactor = make_reactor(options);
-    CHECK_EQ(reactor->run(send_through(*reactor, pairs)), all_numbers());
+    test(*reactor, pairs);
     CHECK_EQ(reactor->in_flight(), 0U);
+  }
+}
+
+TEST_CASE("hundreds of operations at once pass a submission queue of a few entries") {
+  with_tiny_queues([](Reactor& reactor, const auto& pairs) {
+    CHECK_EQ(reactor.run(send_through(reactor, pairs)), all_numbers());
+  });
+}
+
+/// Written past the ring: all completes while the loop looks away.
+static void write_numbers(const std::vector<std::pair<Fd, Fd>>& pairs, size_t begin, size_t end) {
+  for (size_t i = begin; i < end; ++i) {
+    const int number = static_cast<int>(i);
+    CHECK_EQ(::write(pairs[i].second.get(), &number, sizeof number), static_cast<ssize_t>(sizeof number));
   }
 }
 
@@ -71,23 +88,15 @@ static Task<std::multiset<int>> overflow(Reactor& reactor, const std::vector<std
   for (const auto& pair : pairs) scope.spawn(receive_number(reactor, pair.first.get(), {}, received));
   co_await let_run(reactor, 2);
   CHECK_EQ(reactor.in_flight(), pairs.size());
-  // Written past the ring: all complete while the loop looks away.
-  for (size_t i = 0; i < pairs.size(); ++i) {
-    const int number = static_cast<int>(i);
-    CHECK_EQ(::write(pairs[i].second.get(), &number, sizeof number), static_cast<ssize_t>(sizeof number));
-  }
+  write_numbers(pairs, 0, pairs.size());
   co_await scope.join();
   co_return received;
 }
 
 TEST_CASE("hundreds of completions at once survive a completion queue of a few entries") {
-  const auto pairs = many_pairs();
-  for (const ReactorOptions& options : kTinyQueues) {
-    CAPTURE(options.completion_entries);
-    auto reactor = make_reactor(options);
-    for (int round = 0; round < 5; ++round) CHECK_EQ(reactor->run(overflow(*reactor, pairs)), all_numbers());
-    CHECK_EQ(reactor->in_flight(), 0U);
-  }
+  with_tiny_queues([](Reactor& reactor, const auto& pairs) {
+    for (int round = 0; round < 5; ++round) CHECK_EQ(reactor.run(overflow(reactor, pairs)), all_numbers());
+  });
 }
 
 static Task<> overflow_with_mail(Reactor& reactor, const std::vector<std::pair<Fd, Fd>>& pairs) {
@@ -96,23 +105,17 @@ static Task<> overflow_with_mail(Reactor& reactor, const std::vector<std::pair<F
   Scope scope(reactor);
   for (const auto& pair : pairs) scope.spawn(receive_number(reactor, pair.first.get(), {}, received));
   co_await let_run(reactor, 2);
-  for (size_t i = 0; i < pairs.size(); ++i) {
-    if (i == pairs.size() / 2) reactor.mailbox().post([&] { delivered.set(); });
-    const int number = static_cast<int>(i);
-    CHECK_EQ(::write(pairs[i].second.get(), &number, sizeof number), static_cast<ssize_t>(sizeof number));
-  }
+  write_numbers(pairs, 0, pairs.size() / 2);
+  reactor.mailbox().post([&] { delivered.set(); });
+  write_numbers(pairs, pairs.size() / 2, pairs.size());
   co_await scope.join();
   (void)co_await delivered.wait();
 }
 
 TEST_CASE("mail is delivered although its wake-up found the completion queue full") {
-  const auto pairs = many_pairs();
-  for (const ReactorOptions& options : kTinyQueues) {
-    CAPTURE(options.completion_entries);
-    auto reactor = make_reactor(options);
-    for (int round = 0; round < 5; ++round) reactor->run(overflow_with_mail(*reactor, pairs));
-    CHECK_EQ(reactor->in_flight(), 0U);
-  }
+  with_tiny_queues([](Reactor& reactor, const auto& pairs) {
+    for (int round = 0; round < 5; ++round) reactor.run(overflow_with_mail(reactor, pairs));
+  });
 }
 
 static Task<std::multiset<int>> cancel_all(Reactor& reactor, const std::vector<std::pair<Fd, Fd>>& pairs) {
@@ -128,14 +131,11 @@ static Task<std::multiset<int>> cancel_all(Reactor& reactor, const std::vector<s
 }
 
 TEST_CASE("hundreds of operations are cancelled through queues of a few entries") {
-  const auto pairs = many_pairs();
-  for (const ReactorOptions& options : kTinyQueues) {
-    CAPTURE(options.completion_entries);
-    auto reactor = make_reactor(options);
-    CHECK_EQ(reactor->run(cancel_all(*reactor, pairs)).count(-1), kPairs);
-    CHECK_EQ(reactor->in_flight(), 0U);
-    CHECK_EQ(reactor->run(send_through(*reactor, pairs)), all_numbers());  // and none ate a byte
-  }
+  with_tiny_queues([](Reactor& reactor, const auto& pairs) {
+    CHECK_EQ(reactor.run(cancel_all(reactor, pairs)).count(-1), kPairs);
+    CHECK_EQ(reactor.in_flight(), 0U);
+    CHECK_EQ(reactor.run(send_through(reactor, pairs)), all_numbers());  // and none ate a byte
+  });
 }
 
 TEST_CASE("a ring with fewer completion than submission entries is caught") {

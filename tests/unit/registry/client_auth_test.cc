@@ -11,10 +11,6 @@
 namespace lambdo::registry {
 namespace {
 
-bool says(const Error& error, std::string_view text) {
-  return error.message.find(text) != std::string::npos;
-}
-
 HeaderList bearer_challenge(const std::string& realm, const std::string& more = "") {
   return {{"WWW-Authenticate", "Bearer realm=\"" + realm + "\",service=\"test\"" + more}};
 }

@@ -12,10 +12,6 @@
 namespace lambdo::registry {
 namespace {
 
-bool says(const Error& error, std::string_view text) {
-  return error.message.find(text) != std::string::npos;
-}
-
 TEST_CASE("a blob reaches its sink in order, in bounded pieces") {
   Shelf shelf;
   const std::string content = sample_text(3'000'000);

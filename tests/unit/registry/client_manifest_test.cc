@@ -10,10 +10,6 @@ namespace {
 constexpr auto kManifest = media_type::kOciManifest;
 constexpr auto kIndex = media_type::kOciIndex;
 
-bool says(const Error& error, std::string_view text) {
-  return error.message.find(text) != std::string::npos;
-}
-
 TEST_CASE("a manifest comes by tag and by digest, with its exact bytes") {
   Shelf shelf;
   const Descriptor image = shelf.add_image("team/app", "1.0", "layer");

@@ -7,10 +7,6 @@
 namespace lambdo::registry {
 namespace {
 
-bool says(const Error& error, std::string_view text) {
-  return error.message.find(text) != std::string::npos;
-}
-
 TEST_CASE("what may pass is tried again, and then works") {
   Shelf shelf;
   shelf.add_image("app", "1", "layer");

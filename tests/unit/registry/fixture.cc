@@ -10,6 +10,10 @@
 
 namespace lambdo::registry {
 
+bool says(const Error& error, std::string_view text) {
+  return error.message.find(text) != std::string::npos;
+}
+
 std::string sample_text(size_t len_bytes, unsigned seed) {
   std::mt19937 random(seed);
   std::string text(len_bytes, '\0');

@@ -79,6 +79,9 @@ class TestClient {
   std::unique_ptr<Client> client_;
 };
 
+/// Whether the error's message has this in it.
+bool says(const Error& error, std::string_view text);
+
 /// Bytes that are not the same everywhere.
 std::string sample_text(size_t len_bytes, unsigned seed = 1);
 

@@ -16,10 +16,6 @@
 namespace lambdo::registry {
 namespace {
 
-bool says(const Error& error, std::string_view text) {
-  return error.message.find(text) != std::string::npos;
-}
-
 /// registry_lab.py, which runs the distribution's registry with images that skopeo pushed.
 class Lab {
  public:

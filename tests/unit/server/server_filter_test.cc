@@ -10,7 +10,6 @@
 #include <sys/ptrace.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -23,6 +22,7 @@
 #include "http/client/client.h"
 #include "reactor/reactor.h"
 
+#include "forked_child.h"
 #include "test.h"
 
 namespace lambdo::server {
@@ -34,34 +34,9 @@ static constexpr bool kMayStartProcesses = true;
 static constexpr bool kMayStartProcesses = false;
 #endif
 
-/// What went wrong in a child process; empty for nothing.
-static std::string in_child(std::string (*body)()) {
-  const auto [reader, writer] = sys::pipe().value();
-  const pid_t child = ::fork();
-  REQUIRE_GE(child, 0);
-  if (child == 0) {
-    const std::string problems = body();
-    (void)sys::write_all(writer.get(), problems);
-    ::_exit(problems.empty() ? 0 : 1);
-  }
-  int status = 0;
-  ::waitpid(child, &status, 0);
-  if (WIFEXITED(status) && WEXITSTATUS(status) == 0) return {};
-  char text[4096];
-  const ssize_t count = WIFEXITED(status) ? ::read(reader.get(), text, sizeof text) : -1;
-  return count < 0 ? "the child died" : std::string(text, static_cast<size_t>(count));
-}
-
-/// `what` where a call did not fail with this error.
-static std::string must_fail(const char* what, long result, int wanted_errno) {
-  if (result == -1 && errno == wanted_errno) return {};
-  return std::string(what) + " gave " + std::to_string(result) + " with error " + std::to_string(errno) +
-         "\n";
-}
-
-static std::string must_work(const char* what, bool worked) {
-  return worked ? std::string() : std::string(what) + " failed with error " + std::to_string(errno) + "\n";
-}
+using test::in_child;
+using test::must_fail;
+using test::must_work;
 
 static std::string must_install() {
   const Result<> installed = install_server_filter();

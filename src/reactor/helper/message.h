@@ -15,7 +15,7 @@
 ///   bytes
 ///
 /// in host byte order. Either side takes the other's messages as hostile: what `decode` accepts has the
-/// counts that its kind asks for. Descriptors go beside a message (base/helper_socket.h).
+/// counts that its kind asks for. Descriptors go beside a message (reactor/helper/socket.h).
 namespace lambdo::helper {
 
 /// Answers, the same in all protocols; a protocol's own kinds come after.

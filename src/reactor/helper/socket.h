@@ -10,7 +10,7 @@
 
 #include "base/error.h"
 #include "base/fd.h"
-#include "base/helper_message.h"
+#include "reactor/helper/message.h"
 
 namespace lambdo::helper {
 

@@ -7,8 +7,8 @@
 
 #include "base/error.h"
 #include "base/fd.h"
-#include "base/helper_message.h"
-#include "base/helper_socket.h"
+#include "reactor/helper/message.h"
+#include "reactor/helper/socket.h"
 
 namespace lambdo::helper {
 

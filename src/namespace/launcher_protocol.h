@@ -3,15 +3,15 @@
 #include <cstdint>
 
 #include "base/error.h"
-#include "base/helper_message.h"
 #include "namespace/sandbox.h"
+#include "reactor/helper/message.h"
 
-/// What the server and its launcher say to each other (base/helper_message.h).
+/// What the server and its launcher say to each other (reactor/helper/message.h).
 namespace lambdo::namespaces {
 
 using helper::Message;
 
-struct Kind {
+struct MessageKind {
   enum : uint8_t {
     success = helper::kSuccess,  ///< numbers: three results
     failure = helper::kFailure,
@@ -23,7 +23,7 @@ struct Kind {
     destroy,     ///< numbers: sandbox
     stop,        ///< destroys all; the launcher exits after its reply
     exited,      ///< unsolicited; numbers: sandbox, wait status; texts: output
-    report,      ///< unsolicited, first; see encode_report
+    ready,       ///< unsolicited, first; texts: warnings, what this machine cannot give
   };
 };
 
@@ -32,7 +32,5 @@ helper::Protocol launcher_protocol();
 
 Message encode_spec(const SandboxSpec& spec);
 Result<SandboxSpec> decode_spec(const Message& message);
-Message encode_report(const LauncherReport& report);
-LauncherReport decode_report(const Message& message);
 
 }  // namespace lambdo::namespaces

@@ -17,14 +17,14 @@ namespace lambdo::namespaces {
 /// has one mount to bind, its copy of the namespace is small, and the machine's mount table shows nothing.
 ///
 /// The process that enters it stays in it; the namespace ends with its last process.
-class Stage {
+class ImageMounts {
  public:
   /// Makes the namespace and moves the calling single-threaded process into it. Without the privilege to do
   /// so it goes through a user namespace of its own. Code::unavailable with the remedy where neither works.
-  static Result<Stage> enter(const std::string& bwrap_path);
+  static Result<ImageMounts> enter(const std::string& bwrap_path);
 
-  /// Sets up the image's tree and gives its path in the stage. `rootfs` and `agent_path` are paths outside.
-  /// Errors name them. With `resolver_file` it is for sandboxes with a network: that text is its
+  /// Sets up the image's tree and gives its path in the namespace. `rootfs` and `agent_path` are paths
+  /// outside. Errors name them. With `resolver_file` it is for sandboxes with a network: that text is its
   /// /etc/resolv.conf, and /etc/hosts knows the sandbox's own name.
   Result<std::string> add_image(const std::string& rootfs, const std::string& agent_path,
                                 const std::optional<std::string>& resolver_file);

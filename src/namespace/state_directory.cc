@@ -1,9 +1,8 @@
+#include "namespace/state_directory.h"
+
 #include <fcntl.h>
-#include <poll.h>
 #include <sys/file.h>
-#include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/wait.h>
+#include <sys/types.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -12,11 +11,11 @@
 #include <cstdlib>
 #include <ctime>
 #include <memory>
+#include <string_view>
+#include <utility>
 
 #include "base/syscalls.h"
 #include "base/text.h"
-#include "namespace/launcher.h"
-#include "namespace/message.h"
 
 namespace lambdo::namespaces {
 
@@ -65,6 +64,13 @@ Result<Fd> lock_state(const std::string& state_dir) {
 
 }  // namespace
 
+Result<StateDirectory> open_state_directory(const std::string& path) {
+  TRY(sys::mkdirs(path, 0700));
+  std::string resolved = TRY(real_path(path));
+  Fd lock = TRY(lock_state(resolved));
+  return StateDirectory{.path = std::move(resolved), .lock = std::move(lock)};
+}
+
 // FNV-1a: different state directories, different names.
 std::string cgroup_folder_name(const std::string& state_dir) {
   uint64_t hash = 0xcbf29ce484222325;
@@ -72,20 +78,6 @@ std::string cgroup_folder_name(const std::string& state_dir) {
   char name[32];
   ::snprintf(name, sizeof name, "lambdo-%016llx", static_cast<unsigned long long>(hash));
   return name;
-}
-
-Result<LauncherProcess> Launcher::start_process(const LauncherOptions& options) {
-  TRY(sys::mkdirs(options.state_dir, 0700));
-  const std::string state_dir = TRY(real_path(options.state_dir));
-  LauncherProcess process;
-  process.lock = TRY(lock_state(state_dir));
-  auto started = helper::start_process("launcher", launcher_protocol(), Kind::report, [&](Fd socket) {
-    return launcher_main(options, cgroup_folder_name(state_dir), std::move(socket), std::move(process.lock));
-  });
-  if (!started) return std::unexpected(std::move(started).error().with_context("namespace engine"));
-  process.report = decode_report(started->first);
-  process.process = std::move(*started);
-  return process;
 }
 
 }  // namespace lambdo::namespaces

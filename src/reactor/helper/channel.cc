@@ -1,4 +1,4 @@
-#include "reactor/helper_channel.h"
+#include "reactor/helper/channel.h"
 
 #include <sys/socket.h>
 
@@ -7,17 +7,23 @@
 #include <span>
 #include <utility>
 
-#include "base/helper_socket.h"
 #include "base/log.h"
 #include "base/syscalls.h"
+#include "reactor/helper/socket.h"
 #include "reactor/operations.h"
-#include "reactor/stream.h"
+#include "reactor/process.h"
 #include "reactor/timer.h"
 
-namespace lambdo::reactor {
+namespace lambdo::helper {
 
-HelperChannel::HelperChannel(Reactor& reactor, helper::Process process, helper::Protocol protocol,
-                             std::string name, Observer& observer, std::optional<int64_t> answer_ms)
+using reactor::Deadline;
+using reactor::Reactor;
+using reactor::ReceiveMessageOp;
+using reactor::SendMessageOp;
+using reactor::Task;
+
+Channel::Channel(Reactor& reactor, Process process, Protocol protocol, std::string name, Observer& observer,
+                 std::optional<int64_t> answer_ms)
     : reactor_(&reactor),
       process_(std::move(process)),
       protocol_(protocol),
@@ -28,29 +34,28 @@ HelperChannel::HelperChannel(Reactor& reactor, helper::Process process, helper::
   scope_.spawn(receive_all());
 }
 
-Error HelperChannel::error_of_loss() const {
+Error Channel::error_of_loss() const {
   return {Code::engine_failed, 0, "the " + name_ + " process has died: restart the server"};
 }
 
-static Task<Result<>> send_packet(Reactor& reactor, int socket, std::string bytes,
-                                  helper::Attachments attached) {
-  std::array<int, helper::kMaxAttached> fds{};
+static Task<Result<>> send_packet(Reactor& reactor, int socket, std::string bytes, Attachments attached) {
+  std::array<int, kMaxAttached> fds{};
   size_t count = 0;
   while (count < fds.size() && attached[count].valid()) {
     fds[count] = attached[count].get();
     ++count;
   }
-  helper::Packet packet(std::move(bytes), std::span(fds).first(count));
+  Packet packet(std::move(bytes), std::span(fds).first(count));
   CO_TRY(co_await SendMessageOp(reactor, socket, packet.header()));
   co_return Result<>();
 }
 
-Task<Result<helper::Received>> HelperChannel::call(helper::Message request, helper::Attachments attached) {
+Task<Result<Received>> Channel::call(Message request, Attachments attached) {
   if (!alive_) co_return std::unexpected(error_of_loss());
   Call call(*reactor_);
   request.request = next_request_++;
   if (next_request_ == 0) next_request_ = 1;
-  std::string bytes = CO_TRY(helper::encode(protocol_, request));
+  std::string bytes = CO_TRY(encode(protocol_, request));
   calls_.emplace(request.request, &call);
   const Result<> sent =
       co_await send_packet(*reactor_, process_.socket.get(), std::move(bytes), std::move(attached));
@@ -62,7 +67,7 @@ Task<Result<helper::Received>> HelperChannel::call(helper::Message request, help
   co_return std::move(call.answer);
 }
 
-Task<> HelperChannel::wait_for_answer(Call& call) {
+Task<> Channel::wait_for_answer(Call& call) {
   if (answer_ms_) {
     Deadline deadline(*reactor_, reactor_->now_ns() + *answer_ms_ * 1'000'000);
     static_cast<void>(co_await call.answered.wait(deadline.token()));
@@ -77,8 +82,8 @@ Task<> HelperChannel::wait_for_answer(Call& call) {
   static_cast<void>(co_await call.answered.wait());
 }
 
-Task<> HelperChannel::receive_all() {
-  helper::Packet packet;
+Task<> Channel::receive_all() {
+  Packet packet;
   while (true) {
     packet.reset();
     const Result<size_t> count =
@@ -87,7 +92,7 @@ Task<> HelperChannel::receive_all() {
       lose();
       co_return;
     }
-    Result<helper::Received> received = packet.take(protocol_, *count);
+    Result<Received> received = packet.take(protocol_, *count);
     if (received) {
       dispatch(std::move(*received));
     } else {
@@ -97,9 +102,9 @@ Task<> HelperChannel::receive_all() {
   }
 }
 
-void HelperChannel::dispatch(helper::Received received) {
+void Channel::dispatch(Received received) {
   const uint8_t kind = received.message.kind;
-  const bool is_answer = kind == helper::kSuccess || kind == helper::kFailure;
+  const bool is_answer = kind == kSuccess || kind == kFailure;
   if (!is_answer) return observer_->received(std::move(received.message));
   const auto found = calls_.find(received.message.request);
   if (found == calls_.end()) {
@@ -109,15 +114,15 @@ void HelperChannel::dispatch(helper::Received received) {
   }
   Call& call = *found->second;
   calls_.erase(found);
-  if (kind == helper::kFailure) {
-    call.answer = std::unexpected(helper::decode_failure(received.message));
+  if (kind == kFailure) {
+    call.answer = std::unexpected(decode_failure(received.message));
   } else {
     call.answer = std::move(received);
   }
   call.answered.set();
 }
 
-void HelperChannel::lose() {
+void Channel::lose() {
   alive_ = false;
   const Error error = error_of_loss();
   for (const auto& [request, call] : std::exchange(calls_, {})) {
@@ -127,14 +132,14 @@ void HelperChannel::lose() {
   if (!stopping_) observer_->lost(error);
 }
 
-Task<> HelperChannel::stop(const helper::Message* farewell) {
+Task<> Channel::stop(const Message* farewell) {
   stopping_ = true;
   if (alive_ && farewell != nullptr) static_cast<void>(co_await call(*farewell));
   // Where there is no farewell, the end of what it can read is one.
   if (farewell == nullptr) ::shutdown(process_.socket.get(), SHUT_WR);
-  static_cast<void>(co_await wait_process(*reactor_, process_.pidfd.get()));
+  static_cast<void>(co_await reactor::wait_process(*reactor_, process_.pidfd.get()));
   scope_.cancel();
   co_await scope_.join();
 }
 
-}  // namespace lambdo::reactor
+}  // namespace lambdo::helper

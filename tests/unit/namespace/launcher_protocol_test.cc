@@ -1,4 +1,4 @@
-#include "namespace/message.h"
+#include "namespace/launcher_protocol.h"
 
 #include <random>
 
@@ -19,15 +19,15 @@ static std::string encoded(const Message& message) {
 TEST_CASE("every kind of message comes back as it was sent") {
   const Message messages[] = {
       encode_spec({.name = "c", .rootfs = "/r", .agent_path = "/a", .environment = {{"A", "1"}, {"B", ""}}}),
-      {.kind = Kind::launch, .request = 7, .numbers = {1, ~uint64_t{0}}},
-      {.kind = Kind::set_limits, .request = 8, .numbers = {1, 2, 3}},
-      {.kind = Kind::usage, .request = 9, .numbers = {1}},
-      {.kind = Kind::destroy, .request = 10, .numbers = {1}},
-      {.kind = Kind::stop, .request = 11},
-      {.kind = Kind::success, .request = 12, .numbers = {0, 0, 1}},
+      {.kind = MessageKind::launch, .request = 7, .numbers = {1, ~uint64_t{0}}},
+      {.kind = MessageKind::set_limits, .request = 8, .numbers = {1, 2, 3}},
+      {.kind = MessageKind::usage, .request = 9, .numbers = {1}},
+      {.kind = MessageKind::destroy, .request = 10, .numbers = {1}},
+      {.kind = MessageKind::stop, .request = 11},
+      {.kind = MessageKind::success, .request = 12, .numbers = {0, 0, 1}},
       helper::encode_failure({Code::unavailable, 5, "no bubblewrap"}),
-      {.kind = Kind::exited, .numbers = {4, 256}, .texts = {"bwrap: no"}},
-      encode_report({.cgroup_version = 1, .own_uids = true, .warnings = {"w"}}),
+      {.kind = MessageKind::exited, .numbers = {4, 256}, .texts = {"bwrap: no"}},
+      {.kind = MessageKind::ready, .texts = {"w"}},
   };
   for (const Message& message : messages) {
     const Result<Message> decoded = decode_text(encoded(message));
@@ -36,7 +36,7 @@ TEST_CASE("every kind of message comes back as it was sent") {
   }
 }
 
-TEST_CASE("specification, report and failure survive the way") {
+TEST_CASE("specification and failure survive the way") {
   const SandboxSpec spec{.name = "python",
                          .rootfs = "/images/python",
                          .agent_path = "/agent",
@@ -52,9 +52,6 @@ TEST_CASE("specification, report and failure survive the way") {
   const Result<SandboxSpec> decoded = decode_spec(encode_spec(spec));
   REQUIRE(decoded);
   CHECK(*decoded == spec);
-  const LauncherReport report{
-      .cgroup_version = 2, .memory_limited = true, .cpu_limited = true, .warnings = {"one", "two"}};
-  CHECK(decode_report(encode_report(report)) == report);
   const Error error = helper::decode_failure(helper::encode_failure({Code::engine_failed, 12, "text"}));
   CHECK(error.code == Code::engine_failed);
   CHECK(error.os_errno == 12);
@@ -71,11 +68,12 @@ TEST_CASE("a message cut off anywhere or with more at its end is refused") {
 }
 
 TEST_CASE("counts and kinds that do not belong together are refused") {
-  const std::string launch = encoded({.kind = Kind::launch, .numbers = {1, 2}});
+  const std::string launch = encoded({.kind = MessageKind::launch, .numbers = {1, 2}});
   const struct {
     size_t offset;
     char value;
-  } changes[] = {{0, 10}, {0, -1}, {0, static_cast<char>(Kind::stop)}, {1, 0}, {1, 3}, {2, 1}, {3, -1}};
+  } changes[] = {{0, 10}, {0, -1}, {0, static_cast<char>(MessageKind::stop)}, {1, 0}, {1, 3},
+                 {2, 1},  {3, -1}};
   for (const auto& [offset, value] : changes) {
     std::string bytes = launch;
     bytes[offset] = value;
@@ -90,7 +88,7 @@ TEST_CASE("random bytes and single changed bytes never decode to a wrong shape")
     std::string bytes = valid;
     bytes[random() % bytes.size()] = static_cast<char>(random());
     const Result<Message> decoded = decode_text(bytes);
-    if (decoded && decoded->kind == Kind::failure) {
+    if (decoded && decoded->kind == MessageKind::failure) {
       CHECK(decoded->numbers.size() == 2);
       CHECK(decoded->texts.size() == 1);
       CHECK(helper::decode_failure(*decoded).code <= kLastCode);

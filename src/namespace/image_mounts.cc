@@ -1,4 +1,4 @@
-#include "namespace/stage.h"
+#include "namespace/image_mounts.h"
 
 #include <fcntl.h>
 #include <linux/openat2.h>
@@ -18,7 +18,7 @@ namespace lambdo::namespaces {
 
 namespace {
 
-// Where the stage is put together before it becomes the root; every machine has this folder.
+// Where the new root is put together before it becomes the root; every machine has this folder.
 const std::string kScratch = "/tmp";
 
 Result<> call(int result, const std::string& what) {
@@ -127,32 +127,33 @@ Result<> enter_user_namespace() {
 
 }  // namespace
 
-Result<Stage> Stage::enter(const std::string& bwrap_path) {
+Result<ImageMounts> ImageMounts::enter(const std::string& bwrap_path) {
   if (::access(bwrap_path.c_str(), X_OK) < 0) {
     return fail(Code::unavailable, "bubblewrap is missing at " + bwrap_path + ": apt install bubblewrap");
   }
   if (!bwrap_path.starts_with("/usr/") && !bwrap_path.starts_with("/bin/")) {
     return fail(Code::invalid_argument, "bubblewrap must lie below /usr, not at " + bwrap_path);
   }
-  Stage stage;
-  stage.outside_ = TRY(sys::open("/proc/self/ns/mnt", O_RDONLY));
-  stage.privileged_ = ::unshare(CLONE_NEWNS) == 0;
-  if (!stage.privileged_) {
+  ImageMounts mounts;
+  mounts.outside_ = TRY(sys::open("/proc/self/ns/mnt", O_RDONLY));
+  mounts.privileged_ = ::unshare(CLONE_NEWNS) == 0;
+  if (!mounts.privileged_) {
     TRY(enter_user_namespace());
     TRY(call(::unshare(CLONE_NEWNS), "unshare mount namespace"));
     // Only a namespace of our own can be entered again: a copy that follows the host's mounts.
     TRY(call(::mount(nullptr, "/", nullptr, MS_REC | MS_SLAVE, nullptr), "mount --make-rslave /"));
-    stage.outside_ = TRY(sys::open("/proc/self/ns/mnt", O_RDONLY));
+    mounts.outside_ = TRY(sys::open("/proc/self/ns/mnt", O_RDONLY));
     TRY(call(::unshare(CLONE_NEWNS), "unshare mount namespace"));
   }
   TRY(call(::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr), "mount --make-rprivate /"));
-  TRY(stage.populate(bwrap_path));
-  stage.inside_ = TRY(sys::open("/proc/self/ns/mnt", O_RDONLY));
-  return stage;
+  TRY(mounts.populate(bwrap_path));
+  mounts.inside_ = TRY(sys::open("/proc/self/ns/mnt", O_RDONLY));
+  return mounts;
 }
 
-Result<> Stage::populate(const std::string& bwrap_path) {
-  TRY(call(::mount("lambdo", kScratch.c_str(), "tmpfs", MS_NOSUID, "size=1m,mode=0755"), "mount stage"));
+Result<> ImageMounts::populate(const std::string& bwrap_path) {
+  TRY(call(::mount("lambdo", kScratch.c_str(), "tmpfs", MS_NOSUID, "size=1m,mode=0755"),
+           "mount the launcher's root"));
   TRY(add_system_folders());
   for (const std::string name :
        {"/proc", "/dev", "/tmp", "/etc", "/images", "/lower", "/skeleton", "/skeleton/.lambdo"}) {
@@ -175,14 +176,14 @@ Result<> Stage::populate(const std::string& bwrap_path) {
            "mount /dev"));
   TRY(add_devices());
 
-  TRY(call(::chdir(kScratch.c_str()), "chdir stage"));
+  TRY(call(::chdir(kScratch.c_str()), "chdir to the launcher's root"));
   TRY(call(static_cast<int>(::syscall(SYS_pivot_root, ".", ".")), "pivot_root"));
   TRY(call(::umount2(".", MNT_DETACH), "unmount the machine's root"));
   TRY(call(::chdir("/"), "chdir /"));
-  return call(::access(bwrap_path.c_str(), X_OK), "reach " + bwrap_path + " from the stage");
+  return call(::access(bwrap_path.c_str(), X_OK), "reach " + bwrap_path + " from the launcher's root");
 }
 
-Result<> Stage::add_device(const std::string& name, unsigned minor) {
+Result<> ImageMounts::add_device(const std::string& name, unsigned minor) {
   const std::string host = "/dev/" + name;
   const std::string target = kScratch + host;
   const unsigned major = name == "tty" ? 5 : 1;
@@ -200,7 +201,7 @@ Result<> Stage::add_device(const std::string& name, unsigned minor) {
   return attach(node, target);
 }
 
-Result<> Stage::add_devices() {
+Result<> ImageMounts::add_devices() {
   constexpr struct {
     const char* name;
     unsigned minor;
@@ -221,7 +222,7 @@ Result<> Stage::add_devices() {
   return sys::mkdir(kScratch + "/dev/shm", 0755);
 }
 
-Result<std::string> Stage::network_folder_for(const std::string& resolver_file) {
+Result<std::string> ImageMounts::network_folder_for(const std::string& resolver_file) {
   const auto found = network_folders_.find(resolver_file);
   if (found != network_folders_.end()) return found->second;
   std::string folder = "/network" + std::to_string(network_folders_.size());
@@ -233,14 +234,14 @@ Result<std::string> Stage::network_folder_for(const std::string& resolver_file) 
   return folder;
 }
 
-Result<std::string> Stage::add_image(const std::string& rootfs, const std::string& agent_path,
-                                     const std::optional<std::string>& resolver_file) {
+Result<std::string> ImageMounts::add_image(const std::string& rootfs, const std::string& agent_path,
+                                           const std::optional<std::string>& resolver_file) {
   std::string network_folder;
   if (resolver_file) network_folder = TRY(network_folder_for(*resolver_file));
   TRY(call(::setns(outside_.get(), CLONE_NEWNS), "setns to the machine's mount namespace"));
   Result<Fd> tree = copy_mount(rootfs);
   Result<Fd> agent = copy_mount(agent_path);
-  TRY(call(::setns(inside_.get(), CLONE_NEWNS), "setns to the stage"));
+  TRY(call(::setns(inside_.get(), CLONE_NEWNS), "setns to the launcher's mount namespace"));
   if (!tree) return std::unexpected(std::move(tree).error().with_context("rootfs " + rootfs));
   if (!agent) return std::unexpected(std::move(agent).error().with_context("agent " + agent_path));
   struct stat status{};
@@ -262,11 +263,12 @@ Result<std::string> Stage::add_image(const std::string& rootfs, const std::strin
   return path;
 }
 
-std::string Stage::lower_path() const {
+std::string ImageMounts::lower_path() const {
   return "/lower/" + std::to_string(images_);
 }
 
-Result<> Stage::attach_image(const std::string& path, Fd tree, Fd agent, const std::string& network_folder) {
+Result<> ImageMounts::attach_image(const std::string& path, Fd tree, Fd agent,
+                                   const std::string& network_folder) {
   constexpr uint64_t kImageAttributes = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV;
   if (::mkdir(path.c_str(), 0755) < 0 && errno != EEXIST) return fail_errno("mkdir " + path);
   TRY(set_attributes(tree, kImageAttributes));

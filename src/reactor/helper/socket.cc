@@ -1,4 +1,4 @@
-#include "base/helper_socket.h"
+#include "reactor/helper/socket.h"
 
 #include <cerrno>
 #include <cstring>

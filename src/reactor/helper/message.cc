@@ -1,4 +1,4 @@
-#include "base/helper_message.h"
+#include "reactor/helper/message.h"
 
 #include <cstring>
 

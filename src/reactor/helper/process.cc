@@ -1,4 +1,4 @@
-#include "base/helper_process.h"
+#include "reactor/helper/process.h"
 
 #include <fcntl.h>
 #include <poll.h>

@@ -1,4 +1,4 @@
-#include "namespace/message.h"
+#include "namespace/launcher_protocol.h"
 
 #include <array>
 #include <string_view>
@@ -12,7 +12,7 @@ static bool has_nul(std::string_view text) {
 }
 
 helper::Protocol launcher_protocol() {
-  // In the order of Kind.
+  // In the order of MessageKind.
   static constexpr std::array<helper::Shape, 10> kShapes = {{
       {3, 3, 0, 0},                  // success
       helper::kFailureShape,         // failure
@@ -23,13 +23,13 @@ helper::Protocol launcher_protocol() {
       {1, 1, 0, 0},                  // destroy
       {0, 0, 0, 0},                  // stop
       {2, 2, 1, 1},                  // exited
-      {5, 5, 0, helper::kAnyTexts},  // report
+      {0, 0, 0, helper::kAnyTexts},  // ready
   }};
   return kShapes;
 }
 
 Message encode_spec(const SandboxSpec& spec) {
-  Message message{.kind = Kind::define,
+  Message message{.kind = MessageKind::define,
                   .numbers = {spec.memory_mb, spec.processes, spec.disk_mb, spec.cpu_percent, spec.uid,
                               spec.gid, spec.networked},
                   .texts = {spec.name, spec.rootfs, spec.agent_path, spec.resolver_file}};
@@ -74,22 +74,6 @@ Result<SandboxSpec> decode_spec(const Message& message) {
     if (id == 0 || id > kMaxId) return malformed("user or group");
   }
   return spec;
-}
-
-Message encode_report(const LauncherReport& report) {
-  return {.kind = Kind::report,
-          .numbers = {report.cgroup_version, report.memory_limited, report.pids_limited, report.cpu_limited,
-                      report.own_uids},
-          .texts = report.warnings};
-}
-
-LauncherReport decode_report(const Message& message) {
-  return {.cgroup_version = static_cast<uint32_t>(message.numbers[0]),
-          .memory_limited = message.numbers[1] != 0,
-          .pids_limited = message.numbers[2] != 0,
-          .cpu_limited = message.numbers[3] != 0,
-          .own_uids = message.numbers[4] != 0,
-          .warnings = message.texts};
 }
 
 }  // namespace lambdo::namespaces

@@ -5,9 +5,9 @@
 #include <vector>
 
 #include "base/error.h"
+#include "base/ip.h"
 #include "http/client.h"
 #include "http/client_connection.h"
-#include "http/ip_address.h"
 #include "http/proxy.h"
 #include "http/resolver.h"
 #include "http/tls_context.h"

@@ -12,8 +12,9 @@
 #include <vector>
 
 #include "base/syscalls.h"
+#include "net/addresses.h"
 #include "net/bridge_address.h"
-#include "net/ip.h"
+#include "net/mac_of.h"
 
 namespace lambdo::net {
 
@@ -21,13 +22,6 @@ namespace {
 
 // Of the bridges that are made here.
 constexpr std::string_view kAlias = "lambdo: guests";
-
-/// A new Ethernet address by which we know our bridge again.
-Result<MacAddress> random_mac() {
-  std::array<std::byte, 16> bytes;
-  TRY(sys::random_bytes(bytes));
-  return mac_of({reinterpret_cast<const char*>(bytes.data()), bytes.size()});
-}
 
 Result<> check_address(Ipv4Subnet address) {
   if (address.prefix_len >= 1 && address.prefix_len <= 30 && address.address != address.network() &&
@@ -111,6 +105,7 @@ Result<Link> create(NetlinkSocket& socket, Journal& journal, const std::string& 
                     const BridgeAddresses& addresses) {
   TRY(check_network_free(socket, addresses.ipv4));
   if (addresses.ipv6) TRY(check_network_free(socket, *addresses.ipv6));
+  // By this we know our bridge again.
   const MacAddress mac = TRY(random_mac());
   TRY(journal.record({Made::Kind::link, name, "", mac.text()}));
   Link link = TRY(create_bridge(socket, name, mac));
@@ -185,9 +180,9 @@ Result<> Bridge::tear_down(NetlinkSocket& socket, Journal& journal) {
   if (adopted_) {
     if (!addresses_.ipv6) return {};
     // One that it had before is not in the journal, and stays.
-    const Made made = address_of(link_, *addresses_.ipv6);
-    const bool ours = std::ranges::find(journal.entries(), made) != journal.entries().end();
-    return ours ? undo(socket, journal, made) : Result<>();
+    const Made entry = address_of(link_, *addresses_.ipv6);
+    const bool ours = std::ranges::find(journal.entries(), entry) != journal.entries().end();
+    return ours ? undo(socket, journal, entry) : Result<>();
   }
   return undo(socket, journal, {Made::Kind::link, link_.name, "", link_.mac.text()});
 }

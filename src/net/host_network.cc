@@ -4,7 +4,7 @@
 #include <utility>
 
 #include "base/syscalls.h"
-#include "net/ip.h"
+#include "net/addresses.h"
 
 namespace lambdo::net {
 
@@ -47,13 +47,13 @@ FirewallSettings firewall_settings(const HostNetworkSettings& settings, bool ado
 Result<std::vector<BridgeLock>> claim_former_bridges(Journal& journal, const std::string& own) {
   std::vector<BridgeLock> claimed;
   const std::vector<Made> entries = journal.entries();
-  for (const Made& made : entries) {
-    if (made.kind != Made::Kind::rules || made.name == own) continue;
-    auto lock = BridgeLock::take(made.name);
+  for (const Made& entry : entries) {
+    if (entry.kind != Made::Kind::rules || entry.name == own) continue;
+    auto lock = BridgeLock::take(entry.name);
     if (lock) {
       claimed.push_back(std::move(*lock));
     } else if (lock.error().os_errno == EADDRINUSE) {
-      TRY(journal.strike(made));
+      TRY(journal.strike(entry));
     } else {
       return std::unexpected(lock.error());
     }
@@ -116,12 +116,13 @@ std::optional<GuestIpv6> HostNetwork::ipv6_of(const Lease& lease) const {
 }
 
 std::vector<Made> HostNetwork::neighbours_of(const Lease& lease) const {
-  std::vector<Made> made = {
+  std::vector<Made> entries = {
       {Made::Kind::neighbour, settings_.bridge, lease.address.text(), lease.mac.text()}};
   if (lease.ipv6) {
-    made.push_back({Made::Kind::neighbour, settings_.bridge, lease.ipv6->text(), lease.mac.text()});
+    entries.push_back(
+        {Made::Kind::neighbour, settings_.bridge, lease.ipv6->text(), lease.mac.text()});
   }
-  return made;
+  return entries;
 }
 
 Result<bool> HostNetwork::refill_one() {

@@ -5,7 +5,7 @@
 
 #include "base/error.h"
 #include "base/fd.h"
-#include "net/netlink.h"
+#include "base/netlink.h"
 
 namespace lambdo::net {
 

@@ -2,7 +2,7 @@
 #include <cerrno>
 #include <vector>
 
-#include "net/ip.h"
+#include "net/addresses.h"
 #include "net/journal.h"
 #include "net/link.h"
 #include "net/nftables.h"

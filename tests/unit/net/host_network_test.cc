@@ -23,7 +23,7 @@
 #include "base/syscalls.h"
 #include "fixture.h"
 #include "frames.h"
-#include "net/ip.h"
+#include "net/addresses.h"
 #include "net/link.h"
 #include "net/nftables.h"
 #include "test.h"

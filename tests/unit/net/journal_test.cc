@@ -7,7 +7,7 @@
 
 #include "base/syscalls.h"
 #include "fixture.h"
-#include "net/ip.h"
+#include "net/addresses.h"
 #include "net/link.h"
 #include "net/nftables.h"
 #include "net/ruleset.h"
@@ -16,7 +16,7 @@
 
 namespace lambdo::net {
 
-static Made link_made(const Link& link) {
+static Made link_entry(const Link& link) {
   return {Made::Kind::link, link.name, "", link.mac.text()};
 }
 
@@ -33,7 +33,7 @@ TEST_CASE("what is recorded and not struck out is there after the next start") {
   {
     Journal journal = value_of(Journal::open(folder.path()));
     CHECK(journal.entries().empty());
-    for (const Made& made : {link, rules, neighbour}) require_ok(journal.record(made));
+    for (const Made& entry : {link, rules, neighbour}) require_ok(journal.record(entry));
     require_ok(journal.strike(rules));
     require_ok(journal.strike(rules));
   }
@@ -68,9 +68,9 @@ TEST_CASE("a journal does not grow with what has come and gone") {
   const TestFolder folder;
   Journal journal = value_of(Journal::open(folder.path()));
   for (int i = 0; i < 10'000; ++i) {
-    const Made made{Made::Kind::neighbour, "lambdo0", "10.0.0.2", "02:00:00:00:00:02"};
-    require_ok(journal.record(made));
-    require_ok(journal.strike(made));
+    const Made entry{Made::Kind::neighbour, "lambdo0", "10.0.0.2", "02:00:00:00:00:02"};
+    require_ok(journal.record(entry));
+    require_ok(journal.strike(entry));
   }
   CHECK(std::filesystem::file_size(folder.path() + "/journal") < 300'000);
 }
@@ -86,14 +86,14 @@ TEST_CASE("links and rules that are recorded are removed, and nothing else") {
   const Fd tap = value_of(create_tap({.name = "tap0", .persistent = true}));
   Nftables nftables = value_of(Nftables::open());
   static_cast<void>(value_of(nftables.run("add table inet lambdo_lambdo0\nadd table inet mine\n", "tables")));
-  for (const Made& made : std::vector<Made>{
-           link_made(bridge),
+  for (const Made& entry : std::vector<Made>{
+           link_entry(bridge),
            {Made::Kind::link, "others", "", mac_of("not that one").text()},
            {Made::Kind::link, "gone", "", mac_of("gone").text()},
            {Made::Kind::rules, "lambdo0", "", ""},
-           link_made(value_of(find_link(socket, "tap0"))),
+           link_entry(value_of(find_link(socket, "tap0"))),
        }) {
-    require_ok(journal.record(made));
+    require_ok(journal.record(entry));
   }
   require_ok(undo_all(socket, journal));
   CHECK(journal.entries().empty());
@@ -122,13 +122,13 @@ TEST_CASE("what is recorded at another's interface is removed, and nothing else"
     const Neighbour stays{value_of(IpAddress::parse(foreign)), mac_of("foreign")};
     require_ok(set_neighbour(socket, others, value_of(IpAddress::parse(left)), mac_of("left")));
     require_ok(set_neighbour(socket, others, stays.address, stays.mac));
-    for (const Made& made : std::vector<Made>{
+    for (const Made& entry : std::vector<Made>{
              {Made::Kind::address, "others", ours, ""},
              {Made::Kind::address, "others", gone_address, ""},
              {Made::Kind::neighbour, "others", left, mac_of("left").text()},
              {Made::Kind::neighbour, "others", foreign, mac_of("another").text()},
          }) {
-      require_ok(journal.record(made));
+      require_ok(journal.record(entry));
     }
     require_ok(undo_all(socket, journal));
     CHECK(journal.entries().empty());

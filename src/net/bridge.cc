@@ -15,6 +15,7 @@
 #include "net/addresses.h"
 #include "net/bridge_address.h"
 #include "net/mac_of.h"
+#include "net/undo.h"
 
 namespace lambdo::net {
 
@@ -83,8 +84,8 @@ Result<> check_network_free(NetlinkSocket& socket, const IpSubnet& address) {
   return {};
 }
 
-Made address_of(const Link& link, const IpSubnet& address) {
-  return {Made::Kind::address, link.name, address.text(), ""};
+JournalEntry address_of(const Link& link, const IpSubnet& address) {
+  return {JournalEntry::Kind::address, link.name, address.text(), ""};
 }
 
 /// The operator's bridge keeps whatever else it has of IPv6.
@@ -107,7 +108,7 @@ Result<Link> create(NetlinkSocket& socket, Journal& journal, const std::string& 
   if (addresses.ipv6) TRY(check_network_free(socket, *addresses.ipv6));
   // By this we know our bridge again.
   const MacAddress mac = TRY(random_mac());
-  TRY(journal.record({Made::Kind::link, name, "", mac.text()}));
+  TRY(journal.record({JournalEntry::Kind::link, name, "", mac.text()}));
   Link link = TRY(create_bridge(socket, name, mac));
   TRY(set_alias(socket, link, kAlias));
   TRY(addresses.ipv6 ? enable_static_ipv6(socket, link) : disable_ipv6(socket, link));
@@ -180,11 +181,11 @@ Result<> Bridge::tear_down(NetlinkSocket& socket, Journal& journal) {
   if (adopted_) {
     if (!addresses_.ipv6) return {};
     // One that it had before is not in the journal, and stays.
-    const Made entry = address_of(link_, *addresses_.ipv6);
+    const JournalEntry entry = address_of(link_, *addresses_.ipv6);
     const bool ours = std::ranges::find(journal.entries(), entry) != journal.entries().end();
     return ours ? undo(socket, journal, entry) : Result<>();
   }
-  return undo(socket, journal, {Made::Kind::link, link_.name, "", link_.mac.text()});
+  return undo(socket, journal, {JournalEntry::Kind::link, link_.name, "", link_.mac.text()});
 }
 
 }  // namespace lambdo::net

@@ -90,7 +90,7 @@ class HostNetwork {
   Result<> disconnect(const Lease& lease);
   [[nodiscard]] std::optional<GuestIpv6> ipv6_of(const Lease& lease) const;
   /// Of each family that the guest has.
-  [[nodiscard]] std::vector<Made> neighbours_of(const Lease& lease) const;
+  [[nodiscard]] std::vector<JournalEntry> neighbours_of(const Lease& lease) const;
   [[nodiscard]] Result<> check_allowed(const Policy& policy) const;
 
   HostNetworkSettings settings_;

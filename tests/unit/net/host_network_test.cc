@@ -26,6 +26,7 @@
 #include "net/addresses.h"
 #include "net/link.h"
 #include "net/nftables.h"
+#include "net/undo.h"
 #include "test.h"
 
 namespace lambdo::net {

@@ -5,7 +5,6 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
 #include <functional>
 #include <optional>
 #include <string>
@@ -77,7 +76,7 @@ struct NetlinkAnswer {
   template <typename Part>
   [[nodiscard]] Part fixed_part() const {
     Part part{};
-    if (payload.size() >= sizeof part) std::memcpy(&part, payload.data(), sizeof part);
+    if (payload.size() >= sizeof part) payload.copy(reinterpret_cast<char*>(&part), sizeof part);
     return part;
   }
   /// What follows a fixed part of that length, for take_attribute().

@@ -7,6 +7,8 @@
 #include <cstdint>
 #include <vector>
 
+#include "base/text.h"
+
 namespace lambdo::agent {
 
 static constexpr std::string_view kName = "ip=";
@@ -24,25 +26,17 @@ std::optional<std::string_view> find_ip_parameter(std::string_view command_line)
 
 /// 255.255.255.0 is 24; nullopt where the ones are not all in front.
 static std::optional<unsigned> prefix_of(const std::string& netmask) {
-  const auto mask = parse_ip(netmask);
-  if (!mask || mask->family != AF_INET) return std::nullopt;
-  uint32_t bits = 0;
-  for (size_t i = 0; i < 4; ++i) bits = bits << 8 | mask->bytes[i];
-  const int ones = std::countl_one(bits);
-  if (std::popcount(bits) != ones) return std::nullopt;
+  const auto mask = Ipv4Address::parse(netmask);
+  if (!mask) return std::nullopt;
+  const int ones = std::countl_one(mask->value);
+  if (std::popcount(mask->value) != ones) return std::nullopt;
   return static_cast<unsigned>(ones);
 }
 
 Result<InterfacePlan> parse_ip_parameter(std::string_view value) {
   const std::string shown = "ip=" + std::string(value);
-  std::vector<std::string> fields(1);
-  for (const char c : value) {
-    if (c == ':') {
-      fields.emplace_back();
-    } else {
-      fields.back() += c;
-    }
-  }
+  const auto parts = split(value, ':');
+  std::vector<std::string> fields(parts.begin(), parts.end());
   enum Field { client, server, gateway, netmask, name, device, autoconf };
   fields.resize(std::max<size_t>(fields.size(), autoconf + 1));
   const std::string& how = fields[autoconf];

@@ -22,7 +22,7 @@ std::string hosts_text(const std::string& hostname, const InterfacePlan* interfa
   if (dot != std::string::npos) names += " " + hostname.substr(0, dot);
   if (interface == nullptr || interface->addresses.empty()) return text + "127.0.1.1" + names + "\n";
   for (const InterfaceAddress& address : interface->addresses) {
-    text += address.address.text() + names + "\n";
+    text += address.subnet.address.text() + names + "\n";
   }
   return text;
 }

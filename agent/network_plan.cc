@@ -1,11 +1,10 @@
 #include "agent/network_plan.h"
 
-#include <arpa/inet.h>
+#include <sys/socket.h>
 
 #include <algorithm>
-#include <cstring>
 
-#include "base/text.h"
+#include "base/special_networks.h"
 #include "lambdo.pb.h"
 
 namespace lambdo::agent {
@@ -28,13 +27,6 @@ std::unexpected<Error> refuse(std::string_view field, std::string_view value, st
               std::string(field) + ": must be " + std::string(wanted) + ", not '" + std::string(value) + "'");
 }
 
-int hex_digit(char c) {
-  if (c >= '0' && c <= '9') return c - '0';
-  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
-  if (c >= 'A' && c <= 'F') return c - 'A' + 10;
-  return -1;
-}
-
 bool is_label(std::string_view label, bool underscores) {
   if (label.empty() || label.size() > kMaxLabelBytes || label.front() == '-' || label.back() == '-') {
     return false;
@@ -55,18 +47,10 @@ bool is_domain(std::string_view name, bool underscores, size_t max_bytes) {
   }
 }
 
-/// Whether one host alone can have it as its own.
-bool is_unicast(const IpAddress& ip) {
-  if (ip.family == AF_INET) return ip.bytes[0] != 0 && ip.bytes[0] != 127 && ip.bytes[0] < 224;
-  IpAddress loopback{.family = AF_INET6};
-  const bool unspecified = ip == loopback;
-  loopback.bytes[15] = 1;
-  return !unspecified && ip != loopback && ip.bytes[0] != 0xff;
-}
-
 Result<MacAddress> mac_field(std::string_view field, const std::string& text) {
-  const auto mac = parse_mac(text);
-  if (!mac) return refuse(field, text, "a unicast MAC address like 02:00:00:00:00:01");
+  const auto mac = MacAddress::parse(text);
+  if (!mac || !mac->is_unicast() || *mac == MacAddress())
+    return refuse(field, text, "a unicast MAC address like 02:00:00:00:00:01");
   return *mac;
 }
 
@@ -103,7 +87,7 @@ Result<> add_names(InterfacePlan& plan, const proto::NetworkInterface& wanted) {
     return fail(Code::invalid_argument, "interface.dns_search: more than 32");
   }
   for (const std::string& server : wanted.dns_servers()) {
-    const auto ip = parse_ip(server);
+    const auto ip = IpAddress::parse(server);
     if (!ip) return refuse("interface.dns_servers", server, "an IPv4 or IPv6 address");
     plan.dns_servers.push_back(*ip);
   }
@@ -133,77 +117,23 @@ Result<InterfacePlan> make_interface_plan(const proto::NetworkInterface& wanted)
 
 }  // namespace
 
-std::optional<MacAddress> parse_mac(std::string_view text) {
-  MacAddress mac{};
-  if (text.size() != 3 * mac.size() - 1) return std::nullopt;
-  for (size_t i = 0; i < mac.size(); ++i) {
-    const int high = hex_digit(text[3 * i]);
-    const int low = hex_digit(text[3 * i + 1]);
-    if (high < 0 || low < 0 || (i + 1 < mac.size() && text[3 * i + 2] != ':')) return std::nullopt;
-    mac[i] = static_cast<uint8_t>(high << 4 | low);
-  }
-  const bool is_group = (mac[0] & 1) != 0;
-  if (is_group || mac == MacAddress{}) return std::nullopt;
-  return mac;
-}
-
-std::string to_text(const MacAddress& mac) {
-  static constexpr char kDigits[] = "0123456789abcdef";
-  std::string text;
-  for (const uint8_t byte : mac) {
-    if (!text.empty()) text += ':';
-    text += {kDigits[byte >> 4], kDigits[byte & 15]};
-  }
-  return text;
-}
-
-std::string_view IpAddress::view() const {
-  return {reinterpret_cast<const char*>(bytes.data()), family == AF_INET ? 4U : 16U};
-}
-
-std::string IpAddress::text() const {
-  char text[INET6_ADDRSTRLEN] = "";
-  ::inet_ntop(family, bytes.data(), text, sizeof text);
-  return text;
-}
-
-bool IpAddress::is_in(const IpAddress& network, unsigned prefix_bits) const {
-  if (family != network.family || prefix_bits > view().size() * 8) return false;
-  const size_t whole = prefix_bits / 8;
-  if (std::memcmp(bytes.data(), network.bytes.data(), whole) != 0) return false;
-  const unsigned rest = prefix_bits % 8;
-  return rest == 0 || (bytes[whole] ^ network.bytes[whole]) >> (8 - rest) == 0;
-}
-
-std::optional<IpAddress> parse_ip(const std::string& text) {
-  // A NUL would end the text for inet_pton().
-  if (text.contains('\0')) return std::nullopt;
-  for (const int family : {AF_INET, AF_INET6}) {
-    IpAddress ip{.family = family};
-    if (::inet_pton(family, text.c_str(), ip.bytes.data()) == 1) return ip;
-  }
-  return std::nullopt;
-}
-
 Result<InterfaceAddress> parse_interface_address(int family, const std::string& field,
                                                  const std::string& text, const std::string& gateway) {
   const char* example = family == AF_INET ? "an address with its prefix, like 192.168.10.2/24"
                                           : "an address with its prefix, like fd00::2/64";
-  const size_t slash = text.find('/');
-  const auto ip = parse_ip(text.substr(0, slash));
-  const auto prefix = slash == std::string::npos ? std::nullopt : parse_uint(text.substr(slash + 1));
-  if (!ip || ip->family != family || !prefix || *prefix < 1 || *prefix > ip->view().size() * 8) {
+  const auto subnet = IpSubnet::parse(text);
+  if (!subnet || !text.contains('/') || subnet->address.family() != family || subnet->prefix_len < 1) {
     return refuse(field, text, example);
   }
-  if (!is_unicast(*ip)) return refuse(field, text, "an address that one host can have");
-  InterfaceAddress result{.address = *ip, .prefix_bits = static_cast<unsigned>(*prefix)};
-  if (gateway.empty()) return result;
-  result.gateway = parse_ip(gateway);
-  if (!result.gateway || result.gateway->family != family || !is_unicast(*result.gateway)) {
+  if (!is_host_address(subnet->address)) return refuse(field, text, "an address that one host can have");
+  if (gateway.empty()) return InterfaceAddress{.subnet = *subnet};
+  const auto router = IpAddress::parse(gateway);
+  if (!router || router->family() != family || !is_host_address(*router)) {
     return refuse(field + "_gateway", gateway, "an address of the same family");
   }
-  if (*result.gateway == *ip) return refuse(field + "_gateway", gateway, "another address than the guest's");
-  return result;
+  if (*router == subnet->address)
+    return refuse(field + "_gateway", gateway, "another address than the guest's");
+  return InterfaceAddress{.subnet = *subnet, .gateway = *router};
 }
 
 bool is_hostname(std::string_view name) {

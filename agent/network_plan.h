@@ -1,6 +1,5 @@
 #pragma once
 
-#include <array>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -8,6 +7,8 @@
 #include <vector>
 
 #include "base/error.h"
+#include "base/ip.h"
+#include "base/mac_address.h"
 
 namespace grpc_definitions {
 class ConfigureRequest;
@@ -16,27 +17,8 @@ class ConfigureRequest;
 /// The guest's name and network as they are to be, checked.
 namespace lambdo::agent {
 
-using MacAddress = std::array<uint8_t, 6>;
-
-/// "02:00:00:00:00:01"; nullopt where `text` is no address of a single interface.
-std::optional<MacAddress> parse_mac(std::string_view text);
-std::string to_text(const MacAddress& mac);
-
-struct IpAddress {
-  int family = 0;  ///< AF_INET or AF_INET6
-  std::array<uint8_t, 16> bytes{};
-
-  [[nodiscard]] std::string_view view() const;  ///< 4 or 16 bytes in network order
-  [[nodiscard]] std::string text() const;
-  [[nodiscard]] bool is_in(const IpAddress& network, unsigned prefix_bits) const;
-  bool operator==(const IpAddress&) const = default;
-};
-
-std::optional<IpAddress> parse_ip(const std::string& text);
-
 struct InterfaceAddress {
-  IpAddress address;
-  unsigned prefix_bits = 0;
+  IpSubnet subnet;
   std::optional<IpAddress> gateway;       ///< of the same family
   std::optional<MacAddress> gateway_mac;  ///< none: the gateway is asked for
 };

@@ -193,13 +193,13 @@ static Result<net::Policy::Destination> destination_of(element value, const std:
   net::Policy::Destination destination;
   object map;
   if (value.get(map) != simdjson::SUCCESS) {
-    destination.to = TRY(parsed<net::IpSubnet>(value, field, net::parse_network));
+    destination.to = TRY(parsed<IpSubnet>(value, field, net::parse_network));
     return destination;
   }
   TRY(only_keys(map, field, {"to", "protocol", "ports"}));
   const auto to = member(map, "to");
   if (!to) return wrong(field + ".to", "is missing");
-  destination.to = TRY(parsed<net::IpSubnet>(*to, field + ".to", net::parse_network));
+  destination.to = TRY(parsed<IpSubnet>(*to, field + ".to", net::parse_network));
   if (const auto protocol = member(map, "protocol")) {
     destination.protocol =
         TRY(parsed<net::Policy::Protocol>(*protocol, field + ".protocol", net::parse_protocol));
@@ -223,7 +223,7 @@ static Result<> read_destinations(object map, net::PolicyChoice& choice) {
   if (const auto denied = member(map, "denied")) {
     for (element entry : TRY(list_of(*denied, "network.denied", net::Policy::kMaxDestinations))) {
       const std::string field = "network.denied[" + std::to_string(choice.denied.size()) + "]";
-      choice.denied.push_back(TRY(parsed<net::IpSubnet>(entry, field, net::parse_network)));
+      choice.denied.push_back(TRY(parsed<IpSubnet>(entry, field, net::parse_network)));
     }
   }
   return {};

@@ -28,8 +28,7 @@ static void append_escaped_ascii(std::string& out, char c) {
     default:
       break;
   }
-  static constexpr char kHex[] = "0123456789abcdef";
-  const std::array<char, 6> escape = {'\\', 'u', '0', '0', kHex[(c >> 4) & 0xf], kHex[c & 0xf]};
+  const std::array<char, 6> escape = {'\\', 'u', '0', '0', kHexDigits[(c >> 4) & 0xf], kHexDigits[c & 0xf]};
   out.append(escape.data(), escape.size());
 }
 

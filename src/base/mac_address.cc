@@ -2,6 +2,8 @@
 
 #include <charconv>
 
+#include "base/text.h"
+
 namespace lambdo {
 
 static constexpr size_t kTextBytes = 3 * MacAddress::kBytes - 1;
@@ -20,12 +22,11 @@ Result<MacAddress> MacAddress::parse(std::string_view text) {
 }
 
 std::string MacAddress::text() const {
-  static constexpr std::string_view kDigits = "0123456789abcdef";
   std::string text;
   for (const uint8_t byte : bytes) {
     if (!text.empty()) text += ':';
-    text += kDigits[byte >> 4];
-    text += kDigits[byte & 15];
+    text += kHexDigits[byte >> 4];
+    text += kHexDigits[byte & 15];
   }
   return text;
 }

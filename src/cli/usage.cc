@@ -20,12 +20,6 @@ const CLI::App& innermost(const CLI::App& app) {
   return named.empty() ? app : innermost(*named.front());
 }
 
-std::string joined(const std::vector<std::string>& words) {
-  std::string text;
-  for (const std::string& word : words) text += (text.empty() ? "" : ", ") + word;
-  return text;
-}
-
 std::string quoted_argument(const std::string& text) {
   return "\"" + terminal_text(text) + "\"";
 }
@@ -55,7 +49,7 @@ std::string unknown_command(const CLI::App& app, const std::string& name) {
   const std::vector<std::string> known = command_names(app);
   const std::string near = suggestion(name, known);
   return "there is no command " + quoted_argument(name) +
-         (near.empty() ? "; there are " + joined(known) : near);
+         (near.empty() ? "; there are " + joined(known, ", ") : near);
 }
 
 /// What was left over when all else had been understood.
@@ -79,7 +73,7 @@ std::string missing(const CLI::App& app, const std::string& message) {
   const std::string name = message.substr(0, message.find(' '));
   const CLI::Option* option = find_option(app, name);
   if (option == nullptr) {  // CLI11 means a subcommand
-    return app.remaining().empty() ? "name a command: " + joined(command_names(app)) : unexpected(app);
+    return app.remaining().empty() ? "name a command: " + joined(command_names(app), ", ") : unexpected(app);
   }
   const std::string value = option->get_positional() ? "" : " " + option->get_type_name();
   return name + value + " is missing: " + option->get_description();
@@ -156,7 +150,7 @@ std::string HelpFormatter::make_option_desc(const CLI::Option* option) const {
   for (const CLI::Option* other : option->get_needs()) notes.push_back("needs " + other->get_name());
   for (const CLI::Option* other : option->get_excludes()) notes.push_back("not with " + other->get_name());
   const std::string& description = option->get_description();
-  return notes.empty() ? description : description + " (" + joined(notes) + ")";
+  return notes.empty() ? description : description + " (" + joined(notes, ", ") + ")";
 }
 
 CLI::Validator whole_number(uint64_t low, uint64_t high) {
@@ -172,7 +166,7 @@ CLI::Validator whole_number(uint64_t low, uint64_t high) {
 CLI::Validator one_of(std::vector<std::string> words) {
   const auto check = [words = std::move(words)](const std::string& text) -> std::string {
     if (std::ranges::find(words, text) != words.end()) return "";
-    return quoted_argument(text) + " is not allowed; write one of " + joined(words);
+    return quoted_argument(text) + " is not allowed; write one of " + joined(words, ", ");
   };
   return {check, "", ""};
 }

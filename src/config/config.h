@@ -7,11 +7,11 @@
 #include <vector>
 
 #include "base/error.h"
+#include "base/ip.h"
 #include "base/log.h"
 #include "config/diagnostics.h"
 #include "engine/language.h"
 #include "image/registry_options.h"
-#include "net/addresses.h"
 #include "net/policy.h"
 #include "net/ruleset.h"
 
@@ -84,9 +84,9 @@ struct Config {
   };
   struct Network {
     net::Policy::Access requests = net::Policy::Access::none;  ///< the most that one may ask for by itself
-    std::vector<net::IpSubnet> denied;                         ///< whatever policies say
-    std::optional<std::vector<net::IpAddress>> resolvers;      ///< none: the host's
-    std::optional<net::Ipv6Subnet> ipv6;                       ///< the bridge's; none: guests have no IPv6
+    std::vector<IpSubnet> denied;                              ///< whatever policies say
+    std::optional<std::vector<IpAddress>> resolvers;           ///< none: the host's
+    std::optional<Ipv6Subnet> ipv6;                            ///< the bridge's; none: guests have no IPv6
     net::GuestLimits limits;
     uint64_t quarantine_ms = 30'000;
   };

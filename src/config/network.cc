@@ -3,6 +3,7 @@
 #include <tuple>
 #include <utility>
 
+#include "base/special_networks.h"
 #include "config/values.h"
 #include "net/bridge_address.h"
 #include "net/policy_text.h"
@@ -29,10 +30,10 @@ static std::optional<T> parsed(const std::optional<YamlValue>& value, Result<T> 
   return std::move(*result);
 }
 
-static std::vector<net::IpSubnet> read_networks(const YamlValue& value, size_t max_count) {
-  std::vector<net::IpSubnet> networks;
+static std::vector<IpSubnet> read_networks(const YamlValue& value, size_t max_count) {
+  std::vector<IpSubnet> networks;
   for (const YamlValue& entry : value.list(max_count, "network")) {
-    if (const auto network = parsed<net::IpSubnet>(entry, net::parse_network)) networks.push_back(*network);
+    if (const auto network = parsed<IpSubnet>(entry, net::parse_network)) networks.push_back(*network);
   }
   return networks;
 }
@@ -40,12 +41,12 @@ static std::vector<net::IpSubnet> read_networks(const YamlValue& value, size_t m
 static net::Policy::Destination read_destination(const YamlValue& value) {
   net::Policy::Destination destination;
   if (!value.is_map()) {
-    if (const auto network = parsed<net::IpSubnet>(value, net::parse_network)) destination.to = *network;
+    if (const auto network = parsed<IpSubnet>(value, net::parse_network)) destination.to = *network;
     return destination;
   }
   YamlMap map = value.map();
   const auto to = map.require("to", "write the network that may be reached, 0.0.0.0/0 for all of IPv4");
-  if (const auto network = parsed<net::IpSubnet>(to, net::parse_network)) destination.to = *network;
+  if (const auto network = parsed<IpSubnet>(to, net::parse_network)) destination.to = *network;
   const auto protocol = map.find("protocol");
   if (const auto known = parsed<net::Policy::Protocol>(protocol, net::parse_protocol)) {
     destination.protocol = *known;
@@ -90,20 +91,14 @@ void read_policy(const YamlValue& value, net::Policy& policy) {
   policy = net::policy_of(choice);
 }
 
-bool is_askable(const net::IpAddress& resolver, bool ipv6) {
-  if (const auto* ipv4 = std::get_if<net::Ipv4Address>(&resolver.value)) {
-    // RFC 1122, 3.2.1.3. Resolvers of libraries take 0.0.0.0 as one of the host's own.
-    constexpr uint32_t kThisHost = 0;
-    constexpr uint32_t kLoopback = 127;
-    constexpr uint32_t kMulticast = 224;
-    const uint32_t first_byte = ipv4->value >> 24;
-    return first_byte != kThisHost && first_byte != kLoopback && first_byte < kMulticast;
-  }
-  return ipv6 && std::get<net::Ipv6Address>(resolver.value).is_global_or_unique_local();
+bool is_askable(const IpAddress& resolver, bool ipv6) {
+  // Resolvers of libraries take 0.0.0.0 as one of the host's own.
+  if (!resolver.is_ipv6()) return is_host_address(resolver);
+  return ipv6 && std::get<Ipv6Address>(resolver.value).is_global_or_unique_local();
 }
 
-static Result<net::Ipv6Subnet> parse_bridge_ipv6(std::string_view text) {
-  const net::Ipv6Subnet address = TRY(net::Ipv6Subnet::parse(text));
+static Result<Ipv6Subnet> parse_bridge_ipv6(std::string_view text) {
+  const Ipv6Subnet address = TRY(Ipv6Subnet::parse(text));
   TRY(net::check_bridge_ipv6(address));
   return address;
 }
@@ -113,7 +108,7 @@ static void read_resolvers(const YamlValue& value, Config::Network& network) {
   for (const YamlValue& entry : value.list(kMaxResolvers, "resolver")) {
     const auto text = entry.text();
     if (!text) continue;
-    const auto address = net::IpAddress::parse(*text);
+    const auto address = IpAddress::parse(*text);
     if (!address || !is_askable(*address, network.ipv6.has_value())) {
       const std::string family = network.ipv6 ? "" : "IPv4 ";
       entry.error(quoted(*text) + " is not the " + family +
@@ -127,7 +122,7 @@ static void read_resolvers(const YamlValue& value, Config::Network& network) {
 void read_network(YamlMap map, Config::Network& network) {
   const auto requests = map.find("requests");
   network.requests = parsed<net::Policy::Access>(requests, net::parse_access).value_or(network.requests);
-  network.ipv6 = parsed<net::Ipv6Subnet>(map.find("ipv6"), parse_bridge_ipv6);
+  network.ipv6 = parsed<Ipv6Subnet>(map.find("ipv6"), parse_bridge_ipv6);
   if (const auto denied = map.find("denied")) network.denied = read_networks(*denied, kMaxDenied);
   if (const auto resolvers = map.find("resolvers")) read_resolvers(*resolvers, network);
   map.read_number("max_connections", network.limits.max_connections, 1, kMaxConnections);

@@ -1,24 +1,14 @@
 #include "config/values.h"
 
-#include <arpa/inet.h>
 #include <net/if.h>
 
 #include <algorithm>
 #include <array>
 
+#include "base/ip.h"
 #include "base/text.h"
 
 namespace lambdo::config {
-
-static bool is_ipv4(const std::string& text) {
-  in_addr address{};
-  return ::inet_pton(AF_INET, text.c_str(), &address) == 1;
-}
-
-static bool is_ipv6(const std::string& text) {
-  in6_addr address{};
-  return ::inet_pton(AF_INET6, text.c_str(), &address) == 1;
-}
 
 void read_path(YamlMap& map, std::string_view key, std::string& target) {
   const auto value = map.find(key);
@@ -34,7 +24,7 @@ void read_address(YamlMap& map, std::string_view key, std::string& target) {
   if (!text) return;
   if (*text == "localhost") {
     target = "127.0.0.1";
-  } else if (is_ipv4(*text) || is_ipv6(*text)) {
+  } else if (IpAddress::parse(*text)) {
     target = *text;
   } else {
     value->error(quoted(*text) + " is not an IP address; write one such as 127.0.0.1, 0.0.0.0 or ::1");
@@ -48,7 +38,7 @@ void read_bridge_address(YamlMap& map, std::string_view key, std::string& target
   const size_t slash = text->find('/');
   const auto prefix =
       slash == std::string::npos ? std::nullopt : parse_uint(std::string_view(*text).substr(slash + 1));
-  if (!prefix || *prefix < 1 || *prefix > 30 || !is_ipv4(text->substr(0, slash))) {
+  if (!prefix || *prefix < 1 || *prefix > 30 || !Ipv4Address::parse(text->substr(0, slash))) {
     return value->error(quoted(*text) +
                         " is not an IPv4 address with a prefix length; write one such as 192.168.10.1/24");
   }
@@ -80,12 +70,6 @@ static bool is_identifier(std::string_view text) {
   return !text.empty() && text.find_first_not_of(kAllowed) == std::string_view::npos;
 }
 
-static std::string_view trimmed(std::string_view text) {
-  const size_t first = text.find_first_not_of(' ');
-  if (first == std::string_view::npos) return {};
-  return text.substr(first, text.find_last_not_of(' ') - first + 1);
-}
-
 std::optional<std::string> normal_command(const YamlValue& value, std::string_view command) {
   static constexpr std::array<std::string_view, 2> kPlaceholders = {"filename", "args"};
   std::string out;
@@ -96,7 +80,7 @@ std::optional<std::string> normal_command(const YamlValue& value, std::string_vi
       out += command.substr(at);
       break;
     }
-    const std::string_view name = trimmed(command.substr(open + 2, close - open - 2));
+    const std::string_view name = trimmed(command.substr(open + 2, close - open - 2), " ");
     if (!is_identifier(name)) {
       out += command.substr(
           at, open + 1 - at);  // one brace: the next may open a placeholder, as in {{{filename}}

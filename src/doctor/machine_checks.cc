@@ -17,22 +17,6 @@ namespace lambdo::doctor {
 
 static constexpr std::array<std::string_view, 3> kControllers = {"memory", "pids", "cpu"};
 
-std::vector<std::string_view> split(std::string_view text, char separator) {
-  std::vector<std::string_view> parts;
-  while (!text.empty()) {
-    const size_t end = std::min(text.find(separator), text.size());
-    if (end > 0) parts.push_back(text.substr(0, end));
-    text.remove_prefix(std::min(end + 1, text.size()));
-  }
-  return parts;
-}
-
-static std::string joined(const std::vector<std::string>& words) {
-  std::string text;
-  for (const std::string& word : words) text += (text.empty() ? "" : ", ") + word;
-  return text;
-}
-
 std::string kernel_release() {
   utsname names{};
   return ::uname(&names) == 0 ? names.release : "";
@@ -44,7 +28,7 @@ static std::optional<uint64_t> leading_number(std::string_view text) {
 }
 
 Finding kernel_finding(std::string_view release) {
-  const auto parts = split(release, '.');
+  const auto parts = split_nonempty(release, '.');
   const auto major = parts.empty() ? std::nullopt : leading_number(parts[0]);
   const auto minor = parts.size() < 2 ? std::nullopt : leading_number(parts[1]);
   const std::string found = "Linux " + std::string(release);
@@ -66,16 +50,16 @@ Finding kvm_finding(const Result<kvm::ProbeReport>& report) {
 CgroupLayout parse_cgroup_layout(std::string_view mounts, std::string_view own_cgroups) {
   CgroupLayout layout;
   std::string_view own_v2 = "/";
-  for (const std::string_view line : split(own_cgroups, '\n')) {
+  for (const std::string_view line : split_nonempty(own_cgroups, '\n')) {
     if (line.starts_with("0::")) own_v2 = line.substr(3);
   }
-  for (const std::string_view line : split(mounts, '\n')) {
-    const auto fields = split(line, ' ');  // device, mount point, type, options (fstab(5))
+  for (const std::string_view line : split_nonempty(mounts, '\n')) {
+    const auto fields = split_nonempty(line, ' ');  // device, mount point, type, options (fstab(5))
     if (fields.size() < 4) continue;
     if (fields[2] == "cgroup2") {
       layout.v2_path = std::string(fields[1]) + (own_v2 == "/" ? "" : std::string(own_v2));
     } else if (fields[2] == "cgroup") {
-      const auto options = split(fields[3], ',');
+      const auto options = split_nonempty(fields[3], ',');
       for (const std::string_view controller : kControllers) {
         if (std::ranges::find(options, controller) != options.end())
           layout.v1_mounts.emplace(controller, fields[1]);
@@ -94,8 +78,8 @@ CgroupLayout read_cgroup_layout() {
   };
   if (!layout.v2_path.empty()) {
     const std::string controllers = sys::read_file(layout.v2_path + "/cgroup.controllers").value_or("");
-    for (const std::string_view line : split(controllers, '\n')) {
-      for (const std::string_view name : split(line, ' ')) layout.v2_controllers.emplace_back(name);
+    for (const std::string_view line : split_nonempty(controllers, '\n')) {
+      for (const std::string_view name : split_nonempty(line, ' ')) layout.v2_controllers.emplace_back(name);
     }
     if (std::ranges::find_first_of(layout.v2_controllers, kControllers) != layout.v2_controllers.end()) {
       note_unwritable(layout.v2_path);
@@ -116,13 +100,14 @@ Finding cgroup_finding(const CgroupLayout& layout) {
   if (!missing.empty()) {
     const std::string where = layout.v2_path.empty() ? "no v2 hierarchy" : layout.v2_path;
     return {
-        Grade::warning, "cgroups", "controllers not available: " + joined(missing) + " (" + where + ")",
+        Grade::warning, "cgroups", "controllers not available: " + joined(missing, ", ") + " (" + where + ")",
         "delegate memory, pids and cpu to the server (Delegate=yes in its systemd unit), or run it as root"};
   }
   const std::string found =
       missing_v2.empty() ? "v2 at " + layout.v2_path : "v1 at " + layout.v1_mounts.begin()->second;
   if (!layout.not_writable.empty()) {
-    return {Grade::warning, "cgroups", found + ", but this user may not write " + joined(layout.not_writable),
+    return {Grade::warning, "cgroups",
+            found + ", but this user may not write " + joined(layout.not_writable, ", "),
             "delegate the cgroup to the server's user (Delegate=yes in its systemd unit), or run it as root"};
   }
   return {Grade::ok, "cgroups", found + ", with memory, pids and cpu", ""};
@@ -156,8 +141,8 @@ Finding forwarding_finding(const std::string& path, IpVersion version, bool need
 }
 
 static std::optional<uint64_t> meminfo_kib(std::string_view meminfo, std::string_view name) {
-  for (const std::string_view line : split(meminfo, '\n')) {
-    const auto words = split(line, ' ');
+  for (const std::string_view line : split_nonempty(meminfo, '\n')) {
+    const auto words = split_nonempty(line, ' ');
     if (words.size() >= 2 && words[0] == name) return parse_uint(words[1]);
   }
   return std::nullopt;

@@ -40,7 +40,4 @@ Finding forwarding_finding(const std::string& path, IpVersion version, bool need
 Finding memory_finding();
 Finding open_files_finding();
 
-/// `text` at each of `separator`, without empty parts.
-std::vector<std::string_view> split(std::string_view text, char separator);
-
 }  // namespace lambdo::doctor

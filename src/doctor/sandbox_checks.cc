@@ -55,7 +55,7 @@ Finding user_namespace_finding(const UserNamespaceSettings& settings) {
 }
 
 std::string find_program(std::string_view name, std::string_view path) {
-  for (const std::string_view folder : split(path, ':')) {
+  for (const std::string_view folder : split_nonempty(path, ':')) {
     const std::string candidate = std::string(folder) + "/" + std::string(name);
     if (::access(candidate.c_str(), X_OK) == 0) return candidate;
   }

@@ -1,17 +1,20 @@
 #include "engine/agent_listener.h"
 
-#include <arpa/inet.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
 
 #include <array>
 #include <cerrno>
 #include <cstring>
+#include <optional>
+#include <span>
 #include <utility>
 
 #include "base/check.h"
+#include "base/ip.h"
 #include "base/log.h"
 #include "base/syscalls.h"
+#include "base/text.h"
 #include "lambdo.pb.h"
 #include "reactor/event.h"
 #include "reactor/stream.h"
@@ -113,28 +116,17 @@ class AgentListener::Connection final : public rpc::CallHandler {
 static Result<std::string> make_id() {
   std::array<std::byte, 16> bytes;
   TRY(sys::random_bytes(bytes));
-  std::string id;
-  for (const std::byte byte : bytes) {
-    constexpr char kDigits[] = "0123456789abcdef";
-    id +=
-        {kDigits[std::to_integer<size_t>(byte >> 4)], kDigits[std::to_integer<size_t>(byte & std::byte{15})]};
-  }
-  return id;
-}
-
-static std::string shown(int family, const void* bytes) {
-  char text[INET6_ADDRSTRLEN] = "";
-  ::inet_ntop(family, bytes, text, sizeof text);
-  return text;
+  return to_hex(bytes);
 }
 
 /// As inet_ntop(3) writes it; nullopt where `text` is no address.
 static std::optional<std::string> normal_address(const std::string& text) {
-  std::array<std::byte, sizeof(in6_addr)> bytes{};
-  for (const int family : {AF_INET, AF_INET6}) {
-    if (::inet_pton(family, text.c_str(), bytes.data()) == 1) return shown(family, bytes.data());
-  }
-  return std::nullopt;
+  const auto address = IpAddress::parse(text);
+  return address ? std::optional(address->text()) : std::nullopt;
+}
+
+static std::string text_of(std::span<const std::byte> bytes) {
+  return IpAddress::from_bytes({reinterpret_cast<const char*>(bytes.data()), bytes.size()})->text();
 }
 
 /// Who is at the other end. IPv4 that came to an IPv6 socket is IPv4. Empty where it is gone already.
@@ -146,13 +138,11 @@ static std::string peer_address(const Fd& socket) {
   } address{};
   socklen_t len_bytes = sizeof address;
   if (::getpeername(socket.get(), &address.any, &len_bytes) < 0) return {};
-  if (address.any.sa_family == AF_INET) return shown(AF_INET, &address.v4.sin_addr);
+  if (address.any.sa_family == AF_INET) return text_of(std::as_bytes(std::span(&address.v4.sin_addr, 1)));
   if (address.any.sa_family != AF_INET6) return {};
   constexpr size_t kV4At = 12;
-  if (IN6_IS_ADDR_V4MAPPED(&address.v6.sin6_addr)) {
-    return shown(AF_INET, &address.v6.sin6_addr.s6_addr[kV4At]);
-  }
-  return shown(AF_INET6, &address.v6.sin6_addr);
+  const auto bytes = std::as_bytes(std::span(&address.v6.sin6_addr, 1));
+  return text_of(IN6_IS_ADDR_V4MAPPED(&address.v6.sin6_addr) ? bytes.subspan(kV4At) : bytes);
 }
 
 AgentListener::AgentListener(reactor::Reactor& reactor, AgentListenerOptions options)

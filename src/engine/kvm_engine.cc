@@ -146,7 +146,7 @@ reactor::Task<Result<>> KvmEngine::KvmGuest::configure(AgentConnection& agent, r
     interface.set_ipv6_gateway(ipv6->gateway.text());
     interface.set_ipv6_gateway_mac(ipv6->gateway_mac.text());
   }
-  for (const net::IpAddress& resolver : network_->resolvers) interface.add_dns_servers(resolver.text());
+  for (const IpAddress& resolver : network_->resolvers) interface.add_dns_servers(resolver.text());
   co_return co_await agent.configure(request, token);
 }
 

@@ -63,7 +63,7 @@ class NamespaceEngine::NamespaceGuest final : public Guest {
 };
 
 NamespaceEngine::NamespaceEngine(reactor::Reactor& reactor, namespaces::Launcher& launcher,
-                                 std::string agent_path, std::optional<std::vector<net::IpAddress>> resolvers)
+                                 std::string agent_path, std::optional<std::vector<IpAddress>> resolvers)
     : reactor_(reactor),
       launcher_(launcher),
       agent_path_(std::move(agent_path)),
@@ -87,9 +87,9 @@ std::vector<std::string> NamespaceEngine::warnings() const {
 }
 
 /// resolv.conf(5).
-static std::string resolver_file(const std::vector<net::IpAddress>& resolvers) {
+static std::string resolver_file(const std::vector<IpAddress>& resolvers) {
   std::string text;
-  for (const net::IpAddress& resolver : resolvers) text += "nameserver " + resolver.text() + "\n";
+  for (const IpAddress& resolver : resolvers) text += "nameserver " + resolver.text() + "\n";
   return text;
 }
 

@@ -19,7 +19,7 @@ class NamespaceEngine final : public Engine, private namespaces::LauncherObserve
   /// `launcher` outlives the engine; `agent_path` is the static agent binary on the host. `resolvers` are
   /// what guests with a network are told; nullopt where there are none of these.
   NamespaceEngine(reactor::Reactor& reactor, namespaces::Launcher& launcher, std::string agent_path,
-                  std::optional<std::vector<net::IpAddress>> resolvers);
+                  std::optional<std::vector<IpAddress>> resolvers);
   ~NamespaceEngine() override;
 
   [[nodiscard]] std::string_view name() const override { return "namespace"; }
@@ -44,7 +44,7 @@ class NamespaceEngine final : public Engine, private namespaces::LauncherObserve
     uint32_t plain = 0;
     uint32_t networked = 0;  ///< where there are such
   };
-  std::optional<std::vector<net::IpAddress>> resolvers_;
+  std::optional<std::vector<IpAddress>> resolvers_;
   std::map<size_t, Kinds> kinds_;
   std::map<namespaces::SandboxId, NamespaceGuest*> guests_;
   reactor::Event lost_;

@@ -3,6 +3,7 @@
 #include <array>
 
 #include "base/check.h"
+#include "base/text.h"
 #include "kvm/byte_writer.h"
 
 namespace lambdo::kvm::aml {
@@ -62,12 +63,6 @@ Term named_body(std::string_view name, std::span<const std::byte> body) {
   return out.append(body).take();
 }
 
-uint32_t hex_digit(char digit) {
-  const size_t value = std::string_view("0123456789ABCDEF").find(digit);
-  CHECK(value != std::string_view::npos);
-  return static_cast<uint32_t>(value);
-}
-
 }  // namespace
 
 Term join(std::initializer_list<std::span<const std::byte>> terms) {
@@ -103,7 +98,10 @@ Term eisa_id(std::string_view id) {
   // 19.3.4: five bits per letter, four per digit, the most significant byte first.
   uint32_t value = 0;
   for (const char letter : id.substr(0, 3)) value = value << 5 | static_cast<uint32_t>(letter - 'A' + 1);
-  for (const char digit : id.substr(3)) value = value << 4 | hex_digit(digit);
+  for (const char digit : id.substr(3)) {
+    CHECK(hex_digit(digit) >= 0);
+    value = value << 4 | static_cast<uint32_t>(hex_digit(digit));
+  }
   return ByteWriter().put(kDwordPrefix).put(__builtin_bswap32(value)).take();
 }
 

@@ -9,6 +9,7 @@
 
 #include "base/check.h"
 #include "base/syscalls.h"
+#include "base/text.h"
 #include "kvm/byte_writer.h"
 #include "kvm/decompress.h"
 
@@ -94,17 +95,11 @@ class BootArchive::Writer {
 Result<BootToken> BootToken::random() {
   std::array<std::byte, kSize / 2> bytes;
   TRY(sys::random_bytes(bytes));
-  std::string text;
-  for (const std::byte byte : bytes) {
-    constexpr std::string_view kDigits = "0123456789abcdef";
-    text += kDigits[std::to_integer<size_t>(byte >> 4)];
-    text += kDigits[std::to_integer<size_t>(byte & std::byte{0xf})];
-  }
-  return BootToken(std::move(text));
+  return BootToken(to_hex(bytes));
 }
 
 Result<BootToken> BootToken::from(std::string_view text) {
-  if (text.size() != kSize || text.find_first_not_of("0123456789abcdef") != std::string_view::npos) {
+  if (text.size() != kSize || text.find_first_not_of(kHexDigits) != std::string_view::npos) {
     return fail(Code::invalid_argument, "a boot token must be 32 lowercase hex digits");
   }
   return BootToken(std::string(text));

@@ -1,12 +1,12 @@
 #include "kvm/command_line.h"
 
-#include <arpa/inet.h>
 #include <net/if.h>
 
 #include <algorithm>
 #include <cstdint>
 
 #include "base/check.h"
+#include "base/ip.h"
 #include "base/text.h"
 
 namespace lambdo::kvm {
@@ -34,15 +34,11 @@ bool is_control(char c) {
 }
 
 bool is_ipv4(const std::string& text) {
-  in_addr address{};
-  return !text.contains('\0') && ::inet_pton(AF_INET, text.c_str(), &address) == 1;
+  return Ipv4Address::parse(text).has_value();
 }
 
 std::string netmask(unsigned prefix_bits) {
-  const in_addr mask{.s_addr = htonl(UINT32_MAX << (32 - prefix_bits))};
-  char text[INET_ADDRSTRLEN] = "";
-  ::inet_ntop(AF_INET, &mask, text, sizeof text);
-  return text;
+  return Ipv4Address{UINT32_MAX << (32 - prefix_bits)}.text();
 }
 
 }  // namespace

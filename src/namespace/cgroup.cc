@@ -30,15 +30,8 @@ unsigned controller_bits(const std::vector<std::string>& names) {
   return bits;
 }
 
-std::vector<std::string> split(std::string_view text, char separator) {
-  std::vector<std::string> parts;
-  while (!text.empty()) {
-    const std::string_view part = text.substr(0, text.find(separator));
-    text.remove_prefix(std::min(part.size() + 1, text.size()));
-    const std::string_view line = part.ends_with('\n') ? part.substr(0, part.size() - 1) : part;
-    if (!line.empty()) parts.emplace_back(line);
-  }
-  return parts;
+std::vector<std::string> owned(const std::vector<std::string_view>& parts) {
+  return {parts.begin(), parts.end()};
 }
 
 Result<Fd> open_folder(int parent, const std::string& path) {
@@ -74,25 +67,26 @@ Result<CgroupHierarchy> enter_hierarchy(const CgroupMount& mount, unsigned contr
 
 unsigned v2_controllers(const CgroupMount& mount) {
   const Result<std::string> names = sys::read_file(mount.mount_point + "/cgroup.controllers");
-  return names ? controller_bits(split(*names, ' ')) : 0;
+  return names ? controller_bits(owned(split_nonempty(trimmed(*names, "\n"), ' '))) : 0;
 }
 
 }  // namespace
 
 std::vector<CgroupMount> parse_cgroup_mounts(std::string_view mountinfo) {
   std::vector<CgroupMount> mounts;
-  for (const std::string& line : split(mountinfo, '\n')) {
+  for (const std::string_view line : split_nonempty(mountinfo, '\n')) {
     // proc_pid_mountinfo(5): the mount point is the fifth field; after " - " come the type, the source and
     // the super options, among which v1 names its controllers.
     const size_t dash = line.find(" - ");
-    if (dash == std::string::npos) continue;
-    const std::vector<std::string> before = split(std::string_view(line).substr(0, dash), ' ');
-    const std::vector<std::string> after = split(std::string_view(line).substr(dash + 3), ' ');
+    if (dash == std::string_view::npos) continue;
+    const auto before = split_nonempty(line.substr(0, dash), ' ');
+    const auto after = split_nonempty(line.substr(dash + 3), ' ');
     if (before.size() < 5 || after.size() < 3) continue;
     if (after[0] == "cgroup2") {
-      mounts.push_back({.mount_point = before[4], .v2 = true});
+      mounts.push_back({.mount_point = std::string(before[4]), .v2 = true});
     } else if (after[0] == "cgroup") {
-      mounts.push_back({.mount_point = before[4], .controllers = split(after[2], ',')});
+      mounts.push_back(
+          {.mount_point = std::string(before[4]), .controllers = owned(split_nonempty(after[2], ','))});
     }
   }
   return mounts;
@@ -289,7 +283,7 @@ std::vector<pid_t> Cgroup::processes() const {
   if (first == tree_->hierarchies_.end()) return pids;
   const Result<std::string> content = read_control(first->folder.get(), file("cgroup.procs"));
   if (!content) return pids;
-  for (const std::string& line : split(*content, '\n')) {
+  for (const std::string_view line : split_nonempty(*content, '\n')) {
     // 0 is a process of another pid namespace, 1 is never ours.
     const auto pid = static_cast<pid_t>(parse_uint(line).value_or(0));
     if (pid > 1 && pid != ::getpid()) pids.push_back(pid);

@@ -3,6 +3,7 @@
 #include <string>
 
 #include "base/check.h"
+#include "net/mac_of.h"
 
 namespace lambdo::net {
 
@@ -18,11 +19,11 @@ AddressPool::AddressPool(Ipv4Subnet bridge, MacAddress bridge_mac, long long qua
   CHECK(bridge.address != bridge.network() && bridge.address != bridge.broadcast());
 }
 
-void AddressPool::end_rests(long long now_ns) {
-  while (!resting_.empty() && now_ns - resting_.front().since_ns >= quarantine_ns_) {
-    taken_.erase(resting_.front().lease.address);
-    macs_.erase(resting_.front().lease.mac);
-    resting_.pop_front();
+void AddressPool::end_quarantines(long long now_ns) {
+  while (!quarantined_.empty() && now_ns - quarantined_.front().since_ns >= quarantine_ns_) {
+    taken_.erase(quarantined_.front().lease.address);
+    macs_.erase(quarantined_.front().lease.mac);
+    quarantined_.pop_front();
   }
 }
 
@@ -36,11 +37,11 @@ Ipv4Address AddressPool::next_address() {
 }
 
 Result<Lease> AddressPool::take(std::string_view identity, long long now_ns) {
-  end_rests(now_ns);
+  end_quarantines(now_ns);
   if (taken_.size() >= capacity_) {
     return fail(Code::resource_exhausted, "all " + std::to_string(capacity_) + " addresses of " +
                                               bridge_.text() + " are taken, " +
-                                              std::to_string(resting_.size()) +
+                                              std::to_string(quarantined_.size()) +
                                               " of them until they have rested; a larger network has more");
   }
   Lease lease{next_address(), mac_of(identity), std::nullopt};
@@ -55,7 +56,7 @@ Result<Lease> AddressPool::take(std::string_view identity, long long now_ns) {
 
 void AddressPool::give_back(const Lease& lease, long long now_ns) {
   CHECK(taken_.contains(lease.address) && macs_.contains(lease.mac));
-  resting_.push_back({lease, now_ns});
+  quarantined_.push_back({lease, now_ns});
 }
 
 }  // namespace lambdo::net

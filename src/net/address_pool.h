@@ -1,3 +1,5 @@
+// AddressPool decides which IPv4, IPv6 and Ethernet address each guest has; it sets none of them (link.h,
+// addresses.h).
 #pragma once
 
 #include <cstdint>
@@ -7,7 +9,8 @@
 #include <string_view>
 
 #include "base/error.h"
-#include "net/addresses.h"
+#include "base/ip.h"
+#include "base/mac_address.h"
 
 namespace lambdo::net {
 
@@ -21,8 +24,8 @@ struct Lease {
 };
 
 /// Gives out the addresses of a bridge's network, each to one guest at a time, and an Ethernet address with
-/// each. What comes back rests before it is given out again, so that what is still on its way to the last
-/// guest is over by then. (Its connections are not: net/ruleset.cc.) Times are CLOCK_MONOTONIC in
+/// each. What comes back is quarantined before it is given out again, so that what is still on its way to the
+/// last guest is over by then. (Its connections are not: net/ruleset.cc.) Times are CLOCK_MONOTONIC in
 /// nanoseconds.
 class AddressPool {
  public:
@@ -31,22 +34,22 @@ class AddressPool {
   AddressPool(Ipv4Subnet bridge, MacAddress bridge_mac, long long quarantine_ns,
               std::optional<Ipv6Subnet> ipv6 = std::nullopt);
 
-  /// Code::resource_exhausted where all are in use or rest; the message says what helps.
+  /// Code::resource_exhausted where all are in use or quarantined; the message says what helps.
   Result<Lease> take(std::string_view identity, long long now_ns);
   /// What `take` gave. Once.
   void give_back(const Lease& lease, long long now_ns);
 
   [[nodiscard]] uint64_t capacity() const { return capacity_; }
-  [[nodiscard]] size_t in_use() const { return taken_.size() - resting_.size(); }
-  [[nodiscard]] size_t resting() const { return resting_.size(); }
+  [[nodiscard]] size_t in_use() const { return taken_.size() - quarantined_.size(); }
+  [[nodiscard]] size_t quarantined() const { return quarantined_.size(); }
 
  private:
-  struct Rest {
+  struct Quarantined {
     Lease lease;
     long long since_ns;
   };
 
-  void end_rests(long long now_ns);
+  void end_quarantines(long long now_ns);
   Ipv4Address next_address();
 
   Ipv4Subnet bridge_;
@@ -54,10 +57,10 @@ class AddressPool {
   long long quarantine_ns_;
   std::optional<Ipv6Subnet> ipv6_;
   uint64_t capacity_;
-  uint32_t cursor_;              ///< the last address given out: the next is looked for behind it
-  std::set<Ipv4Address> taken_;  ///< in use or resting
-  std::set<MacAddress> macs_;    ///< of those
-  std::deque<Rest> resting_;     ///< the longest first
+  uint32_t cursor_;                      ///< the last address given out: the next is looked for behind it
+  std::set<Ipv4Address> taken_;          ///< in use or quarantined
+  std::set<MacAddress> macs_;            ///< of those
+  std::deque<Quarantined> quarantined_;  ///< the longest first
 };
 
 }  // namespace lambdo::net

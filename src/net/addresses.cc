@@ -1,130 +1,187 @@
 #include "net/addresses.h"
 
-#include <arpa/inet.h>
+#include <linux/if_addr.h>
+#include <linux/neighbour.h>
+#include <linux/rtnetlink.h>
+#include <sys/socket.h>
 
-#include <algorithm>
-#include <cstddef>
-#include <span>
-
-#include "base/check.h"
-#include "base/sha256.h"
-#include "base/text.h"
+#include <string>
 
 namespace lambdo::net {
 
-std::string Ipv4Address::text() const {
-  char buffer[INET_ADDRSTRLEN];
-  const in_addr address{htonl(value)};
-  return ::inet_ntop(AF_INET, &address, buffer, sizeof buffer);
-}
+namespace {
 
-Result<Ipv4Address> Ipv4Address::parse(std::string_view text) {
-  in_addr address{};
-  if (::inet_pton(AF_INET, std::string(text).c_str(), &address) != 1 || text.contains('\0')) {
-    return fail(Code::invalid_argument, "'" + std::string(text) + "' is not an IPv4 address");
+NetlinkMessage address_message(uint16_t type, uint16_t flags, const Link& link, const IpSubnet& address) {
+  NetlinkMessage message(type, flags);
+  auto& fixed = message.fixed_part<ifaddrmsg>();
+  fixed.ifa_family = static_cast<uint8_t>(address.address.family());
+  fixed.ifa_prefixlen = address.prefix_len;
+  fixed.ifa_flags = address.is_ipv6() ? IFA_F_NODAD : 0;
+  fixed.ifa_scope = RT_SCOPE_UNIVERSE;
+  fixed.ifa_index = static_cast<uint32_t>(link.index);
+  message.put_ip(IFA_LOCAL, address.address);
+  message.put_ip(IFA_ADDRESS, address.address);
+  const auto* ipv4 = std::get_if<Ipv4Address>(&address.address.value);
+  if (type == RTM_NEWADDR && ipv4 && address.prefix_len < 31) {
+    message.put_ip(IFA_BROADCAST, Ipv4Subnet{*ipv4, address.prefix_len}.broadcast());
   }
-  return Ipv4Address{ntohl(address.s_addr)};
+  return message;
 }
 
-std::string Ipv4Subnet::text() const {
-  return address.text() + "/" + std::to_string(prefix_len);
-}
-
-Result<Ipv4Subnet> Ipv4Subnet::parse(std::string_view text) {
-  const size_t slash = text.find('/');
-  const auto address = Ipv4Address::parse(text.substr(0, slash));
-  const auto prefix = slash == std::string_view::npos ? 32 : parse_uint(text.substr(slash + 1));
-  if (!address || !prefix || *prefix > 32) {
-    return fail(Code::invalid_argument,
-                "'" + std::string(text) + "' is not an IPv4 network; write one such as 192.168.10.1/24");
+/// The interface's own address in a message about it.
+std::optional<IpAddress> local_address_in(const NetlinkAnswer& answer) {
+  std::optional<IpAddress> local;
+  std::string_view attributes = answer.attributes(sizeof(ifaddrmsg));
+  while (const auto attribute = take_attribute(attributes)) {
+    // IPv6 has IFA_LOCAL only where IFA_ADDRESS is the other end's (net/ipv6/addrconf.c).
+    if (attribute->type == IFA_LOCAL || (attribute->type == IFA_ADDRESS && !local)) local = attribute->ip();
   }
-  return Ipv4Subnet{*address, static_cast<uint8_t>(*prefix)};
+  return local;
 }
 
-std::string Ipv6Address::text() const {
-  char buffer[INET6_ADDRSTRLEN];
-  return ::inet_ntop(AF_INET6, bytes.data(), buffer, sizeof buffer);
+NetlinkMessage route_message(uint16_t type, uint16_t flags, const Route& route) {
+  NetlinkMessage message(type, flags);
+  auto& fixed = message.fixed_part<rtmsg>();
+  fixed.rtm_family = static_cast<uint8_t>(route.to.address.family());
+  fixed.rtm_dst_len = route.to.prefix_len;
+  fixed.rtm_table = RT_TABLE_MAIN;
+  fixed.rtm_type = RTN_UNICAST;
+  const bool adding = type == RTM_NEWROUTE;
+  fixed.rtm_protocol = adding ? RTPROT_STATIC : RTPROT_UNSPEC;
+  fixed.rtm_scope = !adding ? RT_SCOPE_NOWHERE : route.gateway ? RT_SCOPE_UNIVERSE : RT_SCOPE_LINK;
+  message.put_ip(RTA_DST, route.to.network());
+  if (route.gateway) message.put_ip(RTA_GATEWAY, *route.gateway);
+  message.put_u32(RTA_OIF, static_cast<uint32_t>(route.link_index));
+  return message;
 }
 
-Result<Ipv6Address> Ipv6Address::parse(std::string_view text) {
-  Ipv6Address address;
-  if (::inet_pton(AF_INET6, std::string(text).c_str(), address.bytes.data()) != 1 || text.contains('\0')) {
-    return fail(Code::invalid_argument, "'" + std::string(text) + "' is not an IPv6 address");
+/// The route in a message, if it is one of the main table to a place elsewhere.
+std::optional<Route> route_in(const NetlinkAnswer& answer) {
+  const auto fixed = answer.fixed_part<rtmsg>();
+  if (answer.type != RTM_NEWROUTE || fixed.rtm_table != RT_TABLE_MAIN || fixed.rtm_type != RTN_UNICAST ||
+      (fixed.rtm_family != AF_INET && fixed.rtm_family != AF_INET6)) {
+    return std::nullopt;
   }
-  return address;
-}
-
-Ipv6Address Ipv6Subnet::network() const {
-  Ipv6Address network = address;
-  for (size_t i = 0; i < network.bytes.size(); ++i) {
-    const int left = std::clamp(prefix_len - static_cast<int>(i * 8), 0, 8);
-    network.bytes[i] = static_cast<uint8_t>(network.bytes[i] & (0xff00 >> left));
+  Route route;
+  if (fixed.rtm_family == AF_INET6) route.to.address = Ipv6Address{};
+  route.to.prefix_len = fixed.rtm_dst_len;
+  std::string_view attributes = answer.attributes(sizeof fixed);
+  while (const auto attribute = take_attribute(attributes)) {
+    if (attribute->type == RTA_DST) route.to.address = attribute->ip().value_or(route.to.address);
+    if (attribute->type == RTA_GATEWAY) route.gateway = attribute->ip();
+    if (attribute->type == RTA_OIF) route.link_index = static_cast<int>(attribute->u32());
   }
-  return network;
+  return route;
 }
 
-bool Ipv6Subnet::contains(const Ipv6Address& other) const {
-  return Ipv6Subnet{other, prefix_len}.network() == network();
+NetlinkMessage neighbour_message(uint16_t type, uint16_t flags, const Link& link, const IpAddress& address) {
+  NetlinkMessage message(type, flags);
+  auto& fixed = message.fixed_part<ndmsg>();
+  fixed.ndm_family = static_cast<uint8_t>(address.family());
+  fixed.ndm_ifindex = link.index;
+  fixed.ndm_state = NUD_PERMANENT;
+  message.put_ip(NDA_DST, address);
+  return message;
 }
 
-std::string Ipv6Subnet::text() const {
-  return address.text() + "/" + std::to_string(prefix_len);
-}
-
-Result<Ipv6Subnet> Ipv6Subnet::parse(std::string_view text) {
-  const size_t slash = text.find('/');
-  const auto address = Ipv6Address::parse(text.substr(0, slash));
-  const auto prefix = slash == std::string_view::npos ? 128 : parse_uint(text.substr(slash + 1));
-  if (!address || !prefix || *prefix > 128) {
-    return fail(
-        Code::invalid_argument,
-        "'" + std::string(text) + "' is not an IPv6 network; write one such as fd12:3456:789a:1::1/64");
+Neighbour neighbour_in(const NetlinkAnswer& answer) {
+  Neighbour neighbour;
+  std::string_view attributes = answer.attributes(sizeof(ndmsg));
+  while (const auto attribute = take_attribute(attributes)) {
+    if (attribute->type == NDA_DST) neighbour.address = attribute->ip().value_or(IpAddress());
+    if (attribute->type == NDA_LLADDR) neighbour.mac = attribute->mac();
   }
-  return Ipv6Subnet{*address, static_cast<uint8_t>(*prefix)};
+  return neighbour;
 }
 
-Ipv6Address address_in(const Ipv6Subnet& network, Ipv4Address last_bits) {
-  CHECK(network.prefix_len <= 96);
-  Ipv6Address address = network.network();
-  for (size_t i = 0; i < 4; ++i)
-    address.bytes[12 + i] = static_cast<uint8_t>(last_bits.value >> (24 - 8 * i));
-  return address;
+}  // namespace
+
+Result<> add_address(NetlinkSocket& socket, const Link& link, const IpSubnet& address) {
+  NetlinkMessage message = address_message(RTM_NEWADDR, NLM_F_CREATE | NLM_F_EXCL, link, address);
+  return socket.request(message, "add address " + address.text() + " to interface " + link.name);
 }
 
-std::string IpAddress::text() const {
-  return std::visit([](const auto& address) { return address.text(); }, value);
+Result<> delete_address(NetlinkSocket& socket, const Link& link, const IpSubnet& address) {
+  NetlinkMessage message = address_message(RTM_DELADDR, 0, link, address);
+  return socket.request(message, "delete address " + address.text() + " of interface " + link.name);
 }
 
-Result<IpAddress> IpAddress::parse(std::string_view text) {
-  if (text.contains(':')) return Ipv6Address::parse(text);
-  return Ipv4Address::parse(text);
+Result<std::vector<IpSubnet>> list_addresses(NetlinkSocket& socket, const Link& link) {
+  NetlinkMessage message(RTM_GETADDR, 0);
+  message.fixed_part<ifaddrmsg>().ifa_family = AF_UNSPEC;
+  std::vector<IpSubnet> addresses;
+  const auto each = [&](const NetlinkAnswer& answer) {
+    const auto fixed = answer.fixed_part<ifaddrmsg>();
+    if (answer.type != RTM_NEWADDR || fixed.ifa_index != static_cast<uint32_t>(link.index)) return;
+    if (const auto address = local_address_in(answer)) addresses.push_back({*address, fixed.ifa_prefixlen});
+  };
+  TRY(socket.dump(message, "list addresses of interface " + link.name, each, [&] { addresses.clear(); }));
+  return addresses;
 }
 
-IpAddress IpSubnet::network() const {
-  if (is_ipv6()) return Ipv6Subnet{std::get<Ipv6Address>(address.value), prefix_len}.network();
-  return Ipv4Subnet{std::get<Ipv4Address>(address.value), prefix_len}.network();
+Result<> add_route(NetlinkSocket& socket, const Route& route) {
+  NetlinkMessage message = route_message(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL, route);
+  return socket.request(message, "add route to " + route.to.text());
 }
 
-bool IpSubnet::contains(const IpAddress& other) const {
-  return other.is_ipv6() == is_ipv6() && IpSubnet(other, prefix_len).network() == network();
+Result<std::vector<Route>> list_routes(NetlinkSocket& socket) {
+  NetlinkMessage message(RTM_GETROUTE, 0);
+  message.fixed_part<rtmsg>().rtm_family = AF_UNSPEC;
+  std::vector<Route> routes;
+  const auto each = [&](const NetlinkAnswer& answer) {
+    if (const auto route = route_in(answer)) routes.push_back(*route);
+  };
+  TRY(socket.dump(message, "list routes", each, [&] { routes.clear(); }));
+  return routes;
 }
 
-std::string IpSubnet::text() const {
-  return address.text() + "/" + std::to_string(prefix_len);
+Result<> set_neighbour(NetlinkSocket& socket, const Link& link, const IpAddress& address, MacAddress mac) {
+  NetlinkMessage message = neighbour_message(RTM_NEWNEIGH, NLM_F_CREATE | NLM_F_REPLACE, link, address);
+  message.put_mac(NDA_LLADDR, mac);
+  return socket.request(message, "set neighbour " + address.text() + " on interface " + link.name);
 }
 
-Result<IpSubnet> IpSubnet::parse(std::string_view text) {
-  if (text.contains(':')) return Ipv6Subnet::parse(text);
-  return Ipv4Subnet::parse(text);
+Result<> delete_neighbour(NetlinkSocket& socket, const Link& link, const IpAddress& address) {
+  NetlinkMessage message = neighbour_message(RTM_DELNEIGH, 0, link, address);
+  return socket.request(message, "delete neighbour " + address.text() + " on interface " + link.name);
 }
 
-MacAddress mac_of(std::string_view identity, uint32_t attempt) {
-  const std::string text = std::to_string(attempt) + " " + std::string(identity);
-  const Sha256::Value hash = Sha256::of(std::as_bytes(std::span(text)));
-  MacAddress mac;
-  for (size_t i = 0; i < mac.bytes.size(); ++i) mac.bytes[i] = static_cast<uint8_t>(hash[i]);
-  mac.bytes[0] = static_cast<uint8_t>((mac.bytes[0] & 0xfc) | 0x02);
-  return mac;
+Result<std::vector<Neighbour>> list_neighbours(NetlinkSocket& socket, const Link& link) {
+  NetlinkMessage message(RTM_GETNEIGH, 0);
+  message.fixed_part<ndmsg>().ndm_family = AF_UNSPEC;
+  std::vector<Neighbour> neighbours;
+  const auto each = [&](const NetlinkAnswer& answer) {
+    const auto fixed = answer.fixed_part<ndmsg>();
+    if (answer.type != RTM_NEWNEIGH || fixed.ndm_ifindex != link.index ||
+        (fixed.ndm_state & NUD_PERMANENT) == 0) {
+      return;
+    }
+    neighbours.push_back(neighbour_in(answer));
+  };
+  TRY(socket.dump(message, "list neighbours on interface " + link.name, each, [&] { neighbours.clear(); }));
+  return neighbours;
+}
+
+static NetlinkMessage forwarding_message(uint16_t type, uint16_t flags, const Link& port, MacAddress mac) {
+  NetlinkMessage message(type, flags);
+  auto& fixed = message.fixed_part<ndmsg>();
+  fixed.ndm_family = AF_BRIDGE;
+  fixed.ndm_ifindex = port.index;
+  // Permanent would make it an address of the host's own (net/bridge/br_fdb.c).
+  fixed.ndm_state = NUD_NOARP;
+  fixed.ndm_flags = NTF_MASTER;
+  message.put_mac(NDA_LLADDR, mac);
+  return message;
+}
+
+Result<> add_forwarding_entry(NetlinkSocket& socket, const Link& port, MacAddress mac) {
+  NetlinkMessage message = forwarding_message(RTM_NEWNEIGH, NLM_F_CREATE | NLM_F_EXCL, port, mac);
+  return socket.request(message, "add forwarding entry " + mac.text() + " to interface " + port.name);
+}
+
+Result<> delete_forwarding_entry(NetlinkSocket& socket, const Link& port, MacAddress mac) {
+  NetlinkMessage message = forwarding_message(RTM_DELNEIGH, 0, port, mac);
+  return socket.request(message, "delete forwarding entry " + mac.text() + " of interface " + port.name);
 }
 
 }  // namespace lambdo::net

@@ -1,108 +1,54 @@
+// Sets and lists the kernel's addresses, routes, neighbours and forwarding entries (rtnetlink); which ones is
+// the callers' business.
 #pragma once
 
-#include <array>
-#include <compare>
 #include <cstdint>
-#include <string>
-#include <string_view>
-#include <variant>
+#include <optional>
+#include <vector>
 
 #include "base/error.h"
-#include "base/mac_address.h"
+#include "base/ip.h"
+#include "base/netlink.h"
+#include "net/link.h"
 
-/// Addresses as values: of IPv4 and IPv6, networks with an address in them.
+/// Addresses, routes and neighbours of IPv4 and IPv6, and forwarding entries, of the socket's namespace. What
+/// is listed is of both families. Everything here may block (base/netlink.h), and errors name the interface.
 namespace lambdo::net {
 
-struct Ipv4Address {
-  uint32_t value = 0;  ///< in the host's byte order: 192.168.10.1 is 0xc0a80a01
+/// Of IPv4 the broadcast address is the network's last; of IPv6 it is at once usable, and nobody is asked
+/// whether it is another's too.
+Result<> add_address(NetlinkSocket& socket, const Link& link, const IpSubnet& address);
+/// The last address of a network takes its routes with it.
+Result<> delete_address(NetlinkSocket& socket, const Link& link, const IpSubnet& address);
+/// In the order in which the kernel has them: of IPv4 the primary one first.
+Result<std::vector<IpSubnet>> list_addresses(NetlinkSocket& socket, const Link& link);
 
-  auto operator<=>(const Ipv4Address&) const = default;
-  [[nodiscard]] std::string text() const;
-  /// Dotted decimal with four parts, nothing else: inet_pton(3).
-  static Result<Ipv4Address> parse(std::string_view text);
+struct Route {
+  IpSubnet to;                       ///< 0.0.0.0/0 or ::/0 for a default route
+  std::optional<IpAddress> gateway;  ///< none: reached directly
+  int link_index = 0;
+
+  bool operator==(const Route&) const = default;
 };
+/// In the main table.
+Result<> add_route(NetlinkSocket& socket, const Route& route);
+Result<std::vector<Route>> list_routes(NetlinkSocket& socket);
 
-/// An address with the length of its network's prefix, as an interface has it: 192.168.10.1/24.
-struct Ipv4Subnet {
-  Ipv4Address address;
-  uint8_t prefix_len = 32;
-
-  bool operator==(const Ipv4Subnet&) const = default;
-  [[nodiscard]] uint32_t mask() const { return prefix_len == 0 ? 0 : ~uint32_t{0} << (32 - prefix_len); }
-  [[nodiscard]] Ipv4Address network() const { return {address.value & mask()}; }
-  [[nodiscard]] Ipv4Address broadcast() const { return {address.value | ~mask()}; }
-  [[nodiscard]] bool contains(Ipv4Address other) const { return (other.value & mask()) == network().value; }
-  [[nodiscard]] std::string text() const;  ///< 192.168.10.1/24
-  /// "a.b.c.d/n", or "a.b.c.d" for /32. The address may be any in the network.
-  static Result<Ipv4Subnet> parse(std::string_view text);
-};
-
-struct Ipv6Address {
-  std::array<uint8_t, 16> bytes{};  ///< in the network's order
-
-  auto operator<=>(const Ipv6Address&) const = default;
-  /// Neither special nor reserved: 2000::/3 or fc00::/7 (RFC 4291, 4193).
-  [[nodiscard]] bool is_global_or_unique_local() const {
-    return (bytes[0] & 0xe0) == 0x20 || (bytes[0] & 0xfe) == 0xfc;
-  }
-  [[nodiscard]] std::string text() const;  ///< RFC 5952
-  /// What inet_pton(3) takes: no zone, no brackets.
-  static Result<Ipv6Address> parse(std::string_view text);
-};
-
-/// An address with the length of its network's prefix: fd12:3456:789a:1::1/64.
-struct Ipv6Subnet {
-  Ipv6Address address;
-  uint8_t prefix_len = 128;
-
-  bool operator==(const Ipv6Subnet&) const = default;
-  [[nodiscard]] Ipv6Address network() const;
-  [[nodiscard]] bool contains(const Ipv6Address& other) const;
-  [[nodiscard]] std::string text() const;
-  /// "ADDRESS/n", or "ADDRESS" for /128. The address may be any in the network.
-  static Result<Ipv6Subnet> parse(std::string_view text);
-};
-
-/// The address of a network whose last 32 bits are an IPv4 address: fd00::c0a8:a05 for fd00::1/64 and
-/// 192.168.10.5. The prefix is at most 96 bits long.
-Ipv6Address address_in(const Ipv6Subnet& network, Ipv4Address last_bits);
-
-/// An address of either family.
-struct IpAddress {
-  std::variant<Ipv4Address, Ipv6Address> value;
-
-  IpAddress() = default;
-  // An address of one family is one of either.
-  IpAddress(Ipv4Address address) : value(address) {}  // NOLINT(google-explicit-constructor)
-  IpAddress(Ipv6Address address) : value(address) {}  // NOLINT(google-explicit-constructor)
-  bool operator==(const IpAddress&) const = default;
-  [[nodiscard]] bool is_ipv6() const { return std::holds_alternative<Ipv6Address>(value); }
-  [[nodiscard]] std::string text() const;
-  static Result<IpAddress> parse(std::string_view text);
-};
-
-/// A network of either family, with an address in it.
-struct IpSubnet {
+/// A neighbour that is never asked for and never forgotten: neither ARP nor neighbour discovery goes out for
+/// it. Replaces what is known.
+Result<> set_neighbour(NetlinkSocket& socket, const Link& link, const IpAddress& address, MacAddress mac);
+Result<> delete_neighbour(NetlinkSocket& socket, const Link& link, const IpAddress& address);
+struct Neighbour {
   IpAddress address;
-  uint8_t prefix_len = 32;
+  MacAddress mac;
 
-  IpSubnet() = default;
-  IpSubnet(IpAddress in, uint8_t length) : address(in), prefix_len(length) {}
-  IpSubnet(Ipv4Subnet in) : IpSubnet(in.address, in.prefix_len) {}  // NOLINT(google-explicit-constructor)
-  IpSubnet(Ipv6Subnet in) : IpSubnet(in.address, in.prefix_len) {}  // NOLINT(google-explicit-constructor)
-  bool operator==(const IpSubnet&) const = default;
-  [[nodiscard]] bool is_ipv6() const { return address.is_ipv6(); }
-  [[nodiscard]] IpAddress network() const;
-  /// None of the other family.
-  [[nodiscard]] bool contains(const IpAddress& other) const;
-  [[nodiscard]] std::string text() const;
-  /// The same with the network's first address.
-  [[nodiscard]] std::string prefix_text() const { return IpSubnet(network(), prefix_len).text(); }
-  static Result<IpSubnet> parse(std::string_view text);
+  bool operator==(const Neighbour&) const = default;
 };
+/// The permanent ones.
+Result<std::vector<Neighbour>> list_neighbours(NetlinkSocket& socket, const Link& link);
 
-/// An Ethernet address that belongs to `identity`: the same for the same one and the same `attempt`,
-/// different for different ones but for chance. Locally administered and unicast (IEEE 802, 8.4).
-MacAddress mac_of(std::string_view identity, uint32_t attempt = 0);
+/// The bridge sends what is for `mac` to this port and no other. Ends with the port.
+Result<> add_forwarding_entry(NetlinkSocket& socket, const Link& port, MacAddress mac);
+Result<> delete_forwarding_entry(NetlinkSocket& socket, const Link& port, MacAddress mac);
 
 }  // namespace lambdo::net

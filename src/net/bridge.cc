@@ -12,8 +12,10 @@
 #include <vector>
 
 #include "base/syscalls.h"
+#include "net/addresses.h"
 #include "net/bridge_address.h"
-#include "net/ip.h"
+#include "net/mac_of.h"
+#include "net/undo.h"
 
 namespace lambdo::net {
 
@@ -21,13 +23,6 @@ namespace {
 
 // Of the bridges that are made here.
 constexpr std::string_view kAlias = "lambdo: guests";
-
-/// A new Ethernet address by which we know our bridge again.
-Result<MacAddress> random_mac() {
-  std::array<std::byte, 16> bytes;
-  TRY(sys::random_bytes(bytes));
-  return mac_of({reinterpret_cast<const char*>(bytes.data()), bytes.size()});
-}
 
 Result<> check_address(Ipv4Subnet address) {
   if (address.prefix_len >= 1 && address.prefix_len <= 30 && address.address != address.network() &&
@@ -89,8 +84,8 @@ Result<> check_network_free(NetlinkSocket& socket, const IpSubnet& address) {
   return {};
 }
 
-Made address_of(const Link& link, const IpSubnet& address) {
-  return {Made::Kind::address, link.name, address.text(), ""};
+JournalEntry address_of(const Link& link, const IpSubnet& address) {
+  return {JournalEntry::Kind::address, link.name, address.text(), ""};
 }
 
 /// The operator's bridge keeps whatever else it has of IPv6.
@@ -111,8 +106,9 @@ Result<Link> create(NetlinkSocket& socket, Journal& journal, const std::string& 
                     const BridgeAddresses& addresses) {
   TRY(check_network_free(socket, addresses.ipv4));
   if (addresses.ipv6) TRY(check_network_free(socket, *addresses.ipv6));
+  // By this we know our bridge again.
   const MacAddress mac = TRY(random_mac());
-  TRY(journal.record({Made::Kind::link, name, "", mac.text()}));
+  TRY(journal.record({JournalEntry::Kind::link, name, "", mac.text()}));
   Link link = TRY(create_bridge(socket, name, mac));
   TRY(set_alias(socket, link, kAlias));
   TRY(addresses.ipv6 ? enable_static_ipv6(socket, link) : disable_ipv6(socket, link));
@@ -185,11 +181,11 @@ Result<> Bridge::tear_down(NetlinkSocket& socket, Journal& journal) {
   if (adopted_) {
     if (!addresses_.ipv6) return {};
     // One that it had before is not in the journal, and stays.
-    const Made made = address_of(link_, *addresses_.ipv6);
-    const bool ours = std::ranges::find(journal.entries(), made) != journal.entries().end();
-    return ours ? undo(socket, journal, made) : Result<>();
+    const JournalEntry entry = address_of(link_, *addresses_.ipv6);
+    const bool ours = std::ranges::find(journal.entries(), entry) != journal.entries().end();
+    return ours ? undo(socket, journal, entry) : Result<>();
   }
-  return undo(socket, journal, {Made::Kind::link, link_.name, "", link_.mac.text()});
+  return undo(socket, journal, {JournalEntry::Kind::link, link_.name, "", link_.mac.text()});
 }
 
 }  // namespace lambdo::net

@@ -1,3 +1,5 @@
+// Bridge makes, adopts and removes the bridge that guests are connected to; BridgeLock keeps other servers
+// from it.
 #pragma once
 
 #include <optional>
@@ -5,10 +7,10 @@
 
 #include "base/error.h"
 #include "base/fd.h"
-#include "net/addresses.h"
+#include "base/ip.h"
+#include "base/netlink.h"
 #include "net/journal.h"
 #include "net/link.h"
-#include "net/netlink.h"
 
 namespace lambdo::net {
 

@@ -1,7 +1,8 @@
+// Says whether a bridge can have an IPv6 address that somebody wrote into a configuration.
 #pragma once
 
 #include "base/error.h"
-#include "net/addresses.h"
+#include "base/ip.h"
 
 namespace lambdo::net {
 

@@ -1,9 +1,10 @@
+// Conntrack makes the kernel forget the connections of a guest that is gone.
 #pragma once
 
 #include <cstdint>
 
 #include "base/error.h"
-#include "net/netlink.h"
+#include "base/netlink.h"
 
 namespace lambdo::net {
 

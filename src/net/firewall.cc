@@ -76,7 +76,7 @@ Result<Firewall> Firewall::install(FirewallSettings settings) {
   return firewall;
 }
 
-std::string Firewall::elements(const char* verb, const std::string& port, const Known& guest) const {
+std::string Firewall::elements(const char* verb, const std::string& port, const GuestRules& guest) const {
   const std::string table = table_name(settings_.bridge) + " ";
   const std::string in_bridge = std::string(verb) + " element bridge " + table;
   const std::string in_inet = std::string(verb) + " element inet " + table;
@@ -102,7 +102,7 @@ std::string Firewall::elements(const char* verb, const std::string& port, const 
   return commands;
 }
 
-std::string Firewall::mark_elements(const char* verb, const Known& guest) const {
+std::string Firewall::mark_elements(const char* verb, const GuestRules& guest) const {
   const std::string in_inet = std::string(verb) + " element inet " + table_name(settings_.bridge);
   const std::string mark = std::to_string(guest.mark) + " }\n";
   const auto of = [&](const std::string& family, const std::string& address) {
@@ -114,7 +114,7 @@ std::string Firewall::mark_elements(const char* verb, const Known& guest) const 
   return commands;
 }
 
-std::string Firewall::removal_of_dynamic_elements(const Known& guest) const {
+std::string Firewall::removal_of_dynamic_elements(const GuestRules& guest) const {
   const std::string table = " element inet " + table_name(settings_.bridge);
   const std::string connections = table + " connections { " + std::to_string(guest.mark) + " }\n";
   const std::string calls = table + " agent_calls { " + guest.lease.address.text() + " }\n";
@@ -129,7 +129,7 @@ std::string Firewall::online_elements(const char* verb, const Lease& lease) cons
   return commands;
 }
 
-std::string Firewall::policy_elements(const char* verb, const Known& guest, uint64_t number) const {
+std::string Firewall::policy_elements(const char* verb, const GuestRules& guest, uint64_t number) const {
   const std::string in_inet = std::string(verb) + " element inet " + table_name(settings_.bridge);
   const std::string verdict = " : goto " + chain_name(number) + " }\n";
   std::string commands = in_inet + " policies { " + guest.lease.address.text() + verdict;
@@ -187,8 +187,8 @@ Result<> Firewall::add_guest(const Guest& guest) {
   }
   if (guests_.contains(guest.port))
     return fail(Code::internal, "port " + guest.port + " has a guest already");
-  const Known known{guest.lease, policy_rules(guest.policy, settings_.ipv6),
-                    guest.policy.access != Policy::Access::none, next_mark_};
+  const GuestRules known{guest.lease, policy_rules(guest.policy, settings_.ipv6),
+                         guest.policy.access != Policy::Access::none, next_mark_};
   std::string commands;
   const uint64_t number = chain_for(known.rules, commands);
   commands += elements("add", guest.port, known);
@@ -203,7 +203,7 @@ Result<> Firewall::add_guest(const Guest& guest) {
 Result<> Firewall::remove_guest(const std::string& port) {
   const auto found = guests_.find(port);
   if (found == guests_.end()) return fail(Code::not_found, "port " + port + " has no guest");
-  const Known guest = found->second;
+  const GuestRules guest = found->second;
   const std::string commands = policy_elements("delete", guest, policies_[guest.rules].number) +
                                elements("delete", port, guest) + removal_of_dynamic_elements(guest);
   TRY(nftables_.run(commands, "remove the rules for the guest at " + port));
@@ -219,7 +219,7 @@ Result<> Firewall::set_policy(const std::string& port, const Policy& policy) {
   TRY(check_policy(policy));
   const auto found = guests_.find(port);
   if (found == guests_.end()) return fail(Code::not_found, "port " + port + " has no guest");
-  Known& guest = found->second;
+  GuestRules& guest = found->second;
   const bool online = policy.access != Policy::Access::none;
   std::string rules = policy_rules(policy, settings_.ipv6);
   std::string commands;

@@ -1,3 +1,5 @@
+// Firewall keeps the rules in the kernel in step with the guests: their ports, addresses and policies. The
+// text of the rules is ruleset.h's and policy.h's.
 #pragma once
 
 #include <cstdint>
@@ -76,7 +78,7 @@ class Firewall {
   [[nodiscard]] size_t policies() const { return policies_.size(); }
 
  private:
-  struct Known {
+  struct GuestRules {
     Lease lease;
     std::string rules;  ///< the key of its policy
     bool online = false;
@@ -94,14 +96,15 @@ class Firewall {
         conntrack_(std::move(conntrack)),
         next_mark_(mark) {}
 
-  [[nodiscard]] std::string elements(const char* verb, const std::string& port, const Known& guest) const;
+  [[nodiscard]] std::string elements(const char* verb, const std::string& port,
+                                     const GuestRules& guest) const;
   /// Adds or removes what makes the guest one with more access than none.
   [[nodiscard]] std::string online_elements(const char* verb, const Lease& lease) const;
   /// Adds or removes what its connections are known by.
-  [[nodiscard]] std::string mark_elements(const char* verb, const Known& guest) const;
+  [[nodiscard]] std::string mark_elements(const char* verb, const GuestRules& guest) const;
   /// Removes what rules have added for the guest.
-  [[nodiscard]] std::string removal_of_dynamic_elements(const Known& guest) const;
-  [[nodiscard]] std::string policy_elements(const char* verb, const Known& guest, uint64_t number) const;
+  [[nodiscard]] std::string removal_of_dynamic_elements(const GuestRules& guest) const;
+  [[nodiscard]] std::string policy_elements(const char* verb, const GuestRules& guest, uint64_t number) const;
   /// Adds the commands that make the policy's chain, if there is none yet.
   uint64_t chain_for(const std::string& rules, std::string& commands) const;
   void use(const std::string& rules, uint64_t number);
@@ -112,8 +115,8 @@ class Firewall {
   Nftables nftables_;
   Conntrack conntrack_;
   uint32_t next_mark_;
-  std::map<std::string, Known> guests_;    ///< by port
-  std::map<std::string, Chain> policies_;  ///< by rules
+  std::map<std::string, GuestRules> guests_;  ///< by port
+  std::map<std::string, Chain> policies_;     ///< by rules
   uint64_t next_number_ = 1;
   uint64_t uses_ = 0;
 };

@@ -11,7 +11,8 @@
 #include "base/check.h"
 #include "base/sockets.h"
 #include "base/syscalls.h"
-#include "net/ip.h"
+#include "net/addresses.h"
+#include "net/mac_of.h"
 
 namespace lambdo::net {
 
@@ -33,14 +34,6 @@ class Return {
  private:
   const Fd* home_;
 };
-
-/// The host's end of a pair has an address that nobody uses.
-Result<MacAddress> random_mac() {
-  MacAddress mac;
-  TRY(sys::random_bytes(std::as_writable_bytes(std::span(mac.bytes))));
-  mac.bytes[0] = static_cast<uint8_t>((mac.bytes[0] | 0x02) & 0xfe);
-  return mac;
-}
 
 /// For interfaces that are made from now on. A kernel without IPv6 has nothing to switch off.
 Result<> set_ipv6(bool wanted) {
@@ -69,6 +62,7 @@ Result<GuestNamespace> GuestNamespace::create(bool ipv6) {
 }
 
 Result<Link> GuestNamespace::add_interface(NetlinkSocket& host, const std::string& name, uint32_t mtu) {
+  // The host's end has an address that nobody uses.
   const VethEnd near{name, TRY(random_mac())};
   const VethEnd far{kInterface, TRY(random_mac())};
   Link outer = TRY(create_veth(host, near, far, handle_));

@@ -1,3 +1,4 @@
+// GuestNamespace is the network namespace and interface of a guest that is a sandbox and not a VM.
 #pragma once
 
 #include <cstdint>
@@ -6,10 +7,10 @@
 
 #include "base/error.h"
 #include "base/fd.h"
+#include "base/ip.h"
+#include "base/netlink.h"
 #include "net/address_pool.h"
-#include "net/addresses.h"
 #include "net/link.h"
-#include "net/netlink.h"
 
 namespace lambdo::net {
 

@@ -1,3 +1,4 @@
+// GuestNetwork is the server's side of the network helper: coroutines that attach and detach guests.
 #pragma once
 
 #include <cstdint>

@@ -1,3 +1,4 @@
+// The seccomp filter of the network helper.
 #pragma once
 
 #include "base/error.h"

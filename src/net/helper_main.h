@@ -1,3 +1,4 @@
+// The network helper's process: it reads requests and does with HostNetwork what they ask for.
 #pragma once
 
 #include "base/fd.h"

@@ -1,3 +1,4 @@
+// The messages between the server (guest_network.h) and its network helper (helper_main.h).
 #pragma once
 
 #include <cstddef>

@@ -4,7 +4,8 @@
 #include <utility>
 
 #include "base/syscalls.h"
-#include "net/ip.h"
+#include "net/addresses.h"
+#include "net/undo.h"
 
 namespace lambdo::net {
 
@@ -26,8 +27,8 @@ Result<> check_forwarding(const HostNetworkSettings& settings) {
   return {};
 }
 
-Made rules_of(const std::string& bridge) {
-  return {Made::Kind::rules, bridge, "", ""};
+JournalEntry rules_of(const std::string& bridge) {
+  return {JournalEntry::Kind::rules, bridge, "", ""};
 }
 
 FirewallSettings firewall_settings(const HostNetworkSettings& settings, bool adopted) {
@@ -46,14 +47,14 @@ FirewallSettings firewall_settings(const HostNetworkSettings& settings, bool ado
 /// rules are that one's then, and no longer ours to undo. Gives the locks of those that nobody uses.
 Result<std::vector<BridgeLock>> claim_former_bridges(Journal& journal, const std::string& own) {
   std::vector<BridgeLock> claimed;
-  const std::vector<Made> entries = journal.entries();
-  for (const Made& made : entries) {
-    if (made.kind != Made::Kind::rules || made.name == own) continue;
-    auto lock = BridgeLock::take(made.name);
+  const std::vector<JournalEntry> entries = journal.entries();
+  for (const JournalEntry& entry : entries) {
+    if (entry.kind != JournalEntry::Kind::rules || entry.name == own) continue;
+    auto lock = BridgeLock::take(entry.name);
     if (lock) {
       claimed.push_back(std::move(*lock));
     } else if (lock.error().os_errno == EADDRINUSE) {
-      TRY(journal.strike(made));
+      TRY(journal.strike(entry));
     } else {
       return std::unexpected(lock.error());
     }
@@ -115,13 +116,14 @@ std::optional<GuestIpv6> HostNetwork::ipv6_of(const Lease& lease) const {
                    .gateway_mac = bridge_.link().mac};
 }
 
-std::vector<Made> HostNetwork::neighbours_of(const Lease& lease) const {
-  std::vector<Made> made = {
-      {Made::Kind::neighbour, settings_.bridge, lease.address.text(), lease.mac.text()}};
+std::vector<JournalEntry> HostNetwork::neighbours_of(const Lease& lease) const {
+  std::vector<JournalEntry> entries = {
+      {JournalEntry::Kind::neighbour, settings_.bridge, lease.address.text(), lease.mac.text()}};
   if (lease.ipv6) {
-    made.push_back({Made::Kind::neighbour, settings_.bridge, lease.ipv6->text(), lease.mac.text()});
+    entries.push_back(
+        {JournalEntry::Kind::neighbour, settings_.bridge, lease.ipv6->text(), lease.mac.text()});
   }
-  return made;
+  return entries;
 }
 
 Result<bool> HostNetwork::refill_one() {
@@ -137,7 +139,7 @@ Result<> HostNetwork::connect(Port& port, const Lease& lease, const Policy& poli
   }
   TRY(add_forwarding_entry(socket_, port.link, lease.mac));
   // A bridge of ours takes its neighbours with it when it goes.
-  for (const Made& neighbour : neighbours_of(lease)) {
+  for (const JournalEntry& neighbour : neighbours_of(lease)) {
     if (bridge_.adopted()) TRY(journal_.record(neighbour));
   }
   TRY(set_neighbour(socket_, bridge_.link(), lease.address, lease.mac));
@@ -147,7 +149,7 @@ Result<> HostNetwork::connect(Port& port, const Lease& lease, const Policy& poli
 
 Result<> HostNetwork::disconnect(const Lease& lease) {
   Result<> first;
-  for (const Made& neighbour : neighbours_of(lease)) {
+  for (const JournalEntry& neighbour : neighbours_of(lease)) {
     Result<> undone = undo(socket_, journal_, neighbour);
     if (!undone && first) first = std::move(undone);
   }

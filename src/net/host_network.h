@@ -1,3 +1,5 @@
+// HostNetwork puts the rest together in the network helper: bridge, rules, addresses, ports and the journal
+// of them.
 #pragma once
 
 #include <cstdint>
@@ -9,12 +11,12 @@
 
 #include "base/error.h"
 #include "base/fd.h"
+#include "base/netlink.h"
 #include "net/address_pool.h"
 #include "net/bridge.h"
 #include "net/firewall.h"
 #include "net/guest_namespace.h"
 #include "net/journal.h"
-#include "net/netlink.h"
 #include "net/policy.h"
 #include "net/port_pool.h"
 
@@ -88,7 +90,7 @@ class HostNetwork {
   Result<> disconnect(const Lease& lease);
   [[nodiscard]] std::optional<GuestIpv6> ipv6_of(const Lease& lease) const;
   /// Of each family that the guest has.
-  [[nodiscard]] std::vector<Made> neighbours_of(const Lease& lease) const;
+  [[nodiscard]] std::vector<JournalEntry> neighbours_of(const Lease& lease) const;
   [[nodiscard]] Result<> check_allowed(const Policy& policy) const;
 
   HostNetworkSettings settings_;

@@ -7,12 +7,12 @@
 #include <algorithm>
 #include <cerrno>
 #include <optional>
-#include <ranges>
 #include <string_view>
 #include <utility>
 
 #include "base/files.h"
 #include "base/syscalls.h"
+#include "base/text.h"
 
 namespace lambdo::net {
 
@@ -26,21 +26,20 @@ std::string field(const std::string& text) {
   return " " + (text.empty() ? "-" : text);
 }
 
-std::string line_of(char sign, const Made& made) {
-  return std::string(1, sign) + " " + std::string(kKinds[static_cast<size_t>(made.kind)]) + field(made.name) +
-         field(made.address) + field(made.mac) + "\n";
+std::string line_of(char sign, const JournalEntry& entry) {
+  return std::string(1, sign) + " " + std::string(kKinds[static_cast<size_t>(entry.kind)]) +
+         field(entry.name) + field(entry.address) + field(entry.mac) + "\n";
 }
 
-std::optional<Made> made_in(std::string_view line) {
+std::optional<JournalEntry> entry_in(std::string_view line) {
   std::vector<std::string> words;
-  for (const auto word : std::views::split(line, ' ')) {
-    const std::string_view text(word.begin(), word.end());
+  for (const std::string_view text : split(line, ' ')) {
     words.emplace_back(text == "-" && !words.empty() ? "" : text);
   }
   if (words.size() != 5 || (words[0] != "+" && words[0] != "-")) return std::nullopt;
   const auto* kind = std::ranges::find(kKinds, words[1]);
   if (kind == std::end(kKinds) || words[2].empty()) return std::nullopt;
-  return Made{static_cast<Made::Kind>(kind - kKinds), words[2], words[3], words[4]};
+  return JournalEntry{static_cast<JournalEntry::Kind>(kind - kKinds), words[2], words[3], words[4]};
 }
 
 }  // namespace
@@ -68,13 +67,13 @@ void Journal::read(const std::string& text) {
   // gone.
   for (size_t end = 0; (end = text.find('\n', begin)) != std::string::npos; begin = end + 1) {
     const std::string_view line = std::string_view(text).substr(begin, end - begin);
-    const auto made = made_in(line);
-    if (!made) {
+    const auto entry = entry_in(line);
+    if (!entry) {
       ++unreadable_;
     } else if (line.front() == '+') {
-      entries_.push_back(*made);
+      entries_.push_back(*entry);
     } else {
-      std::erase(entries_, *made);
+      std::erase(entries_, *entry);
     }
   }
 }
@@ -83,7 +82,7 @@ Result<> Journal::rewrite() {
   const std::string path = folder_ + "/journal";
   Fd file = TRY(sys::open(path + ".new", O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_NOFOLLOW, 0600));
   std::string text;
-  for (const Made& made : entries_) text += line_of('+', made);
+  for (const JournalEntry& entry : entries_) text += line_of('+', entry);
   TRY(sys::write_all(file.get(), text));
   TRY(sys::rename(path + ".new", path));
   file_ = std::move(file);
@@ -103,16 +102,16 @@ Result<> Journal::append(const std::string& line) {
   return {};
 }
 
-Result<> Journal::record(const Made& made) {
-  TRY(append(line_of('+', made)));
-  entries_.push_back(made);
+Result<> Journal::record(const JournalEntry& entry) {
+  TRY(append(line_of('+', entry)));
+  entries_.push_back(entry);
   return {};
 }
 
-Result<> Journal::strike(const Made& made) {
-  if (std::erase(entries_, made) == 0) return {};
+Result<> Journal::strike(const JournalEntry& entry) {
+  if (std::erase(entries_, entry) == 0) return {};
   if (lines_ >= kRewriteLines && lines_ >= 4 * entries_.size()) return rewrite();
-  return append(line_of('-', made));
+  return append(line_of('-', entry));
 }
 
 }  // namespace lambdo::net

@@ -1,3 +1,4 @@
+// Journal keeps on disk what a server has made in the kernel's network; undo.h removes it.
 #pragma once
 
 #include <string>
@@ -5,13 +6,12 @@
 
 #include "base/error.h"
 #include "base/fd.h"
-#include "net/netlink.h"
 
 namespace lambdo::net {
 
 /// One thing of the kernel's that outlives the process that made it. `mac` tells ours from another's of the
 /// same name.
-struct Made {
+struct JournalEntry {
   enum class Kind {
     link,       ///< name, Ethernet address
     address,    ///< interface's name, address with prefix length
@@ -23,7 +23,7 @@ struct Made {
   std::string address;  ///< "" for a link and rules
   std::string mac;      ///< "" for an address and rules
 
-  bool operator==(const Made&) const = default;
+  bool operator==(const JournalEntry&) const = default;
 };
 
 /// What a server has made in the kernel's network, on disk: written before it is made and struck out after it
@@ -37,11 +37,11 @@ class Journal {
   static Result<Journal> open(const std::string& folder);
 
   /// Before it is made. After an error it must not be made.
-  Result<> record(const Made& made);
+  Result<> record(const JournalEntry& entry);
   /// After it is gone. What is not recorded is none.
-  Result<> strike(const Made& made);
+  Result<> strike(const JournalEntry& entry);
   /// What is recorded and not struck out, in the order recorded.
-  [[nodiscard]] const std::vector<Made>& entries() const { return entries_; }
+  [[nodiscard]] const std::vector<JournalEntry>& entries() const { return entries_; }
   /// Lines that could not be read, and were left out: the file was damaged from outside.
   [[nodiscard]] size_t unreadable() const { return unreadable_; }
 
@@ -53,15 +53,9 @@ class Journal {
   std::string folder_;
   Fd lock_;
   Fd file_;
-  std::vector<Made> entries_;
+  std::vector<JournalEntry> entries_;
   size_t lines_ = 0;
   size_t unreadable_ = 0;
 };
-
-/// Removes everything that the journal has, the last first, and strikes it out. What is gone already is fine.
-/// What is there under the name and is not ours stays. Goes on after an error, and gives the first. Blocking.
-Result<> undo_all(NetlinkSocket& socket, Journal& journal);
-/// Removes one thing and strikes it out.
-Result<> undo(NetlinkSocket& socket, Journal& journal, const Made& made);
 
 }  // namespace lambdo::net

@@ -1,6 +1,5 @@
 #include "net/link.h"
 
-#include <libmnl/libmnl.h>
 #include <linux/if.h>
 #include <linux/if_bridge.h>
 #include <linux/if_link.h>
@@ -15,7 +14,6 @@
 #include <utility>
 
 #include "base/syscalls.h"
-#include "net/attributes.h"
 
 namespace lambdo::net {
 
@@ -25,7 +23,7 @@ NetlinkMessage creation(const std::string& name, MacAddress mac) {
   NetlinkMessage message(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL);
   message.fixed_part<ifinfomsg>();
   message.put(IFLA_IFNAME, name);
-  message.put_bytes(IFLA_ADDRESS, mac.bytes.data(), mac.bytes.size());
+  message.put_mac(IFLA_ADDRESS, mac);
   return message;
 }
 
@@ -35,61 +33,44 @@ NetlinkMessage change(const Link& link) {
   return message;
 }
 
-MacAddress mac_in(const nlattr* attribute) {
-  MacAddress mac;
-  if (mnl_attr_get_payload_len(attribute) == mac.bytes.size()) {
-    std::memcpy(mac.bytes.data(), mnl_attr_get_payload(attribute), mac.bytes.size());
+std::string kind_in(std::string_view linkinfo) {
+  while (const auto attribute = take_attribute(linkinfo)) {
+    if (attribute->type == IFLA_INFO_KIND) return attribute->text();
   }
-  return mac;
+  return "";
 }
 
-std::string text_in(const nlattr* attribute) {
-  const char* text = static_cast<const char*>(mnl_attr_get_payload(attribute));
-  return std::string(text, ::strnlen(text, mnl_attr_get_payload_len(attribute)));
-}
-
-uint32_t number_in(const nlattr* attribute) {
-  return mnl_attr_validate(attribute, MNL_TYPE_U32) >= 0 ? mnl_attr_get_u32(attribute) : 0;
-}
-
-std::string kind_in(const nlattr* linkinfo) {
-  std::string kind;
-  for_each_nested(linkinfo, [&](const nlattr* attribute) {
-    if (mnl_attr_get_type(attribute) == IFLA_INFO_KIND) kind = text_in(attribute);
-  });
-  return kind;
-}
-
-Link link_in(const nlmsghdr& header) {
+Link link_in(const NetlinkAnswer& answer) {
   Link link;
-  const auto* fixed = static_cast<const ifinfomsg*>(mnl_nlmsg_get_payload(&header));
-  link.index = fixed->ifi_index;
-  link.up = (fixed->ifi_flags & IFF_UP) != 0;
-  link.running = (fixed->ifi_flags & IFF_RUNNING) != 0;
-  for_each_attribute(header, sizeof(ifinfomsg), [&](const nlattr* attribute) {
-    switch (mnl_attr_get_type(attribute)) {
+  const auto fixed = answer.fixed_part<ifinfomsg>();
+  link.index = fixed.ifi_index;
+  link.up = (fixed.ifi_flags & IFF_UP) != 0;
+  link.running = (fixed.ifi_flags & IFF_RUNNING) != 0;
+  std::string_view attributes = answer.attributes(sizeof fixed);
+  while (const auto attribute = take_attribute(attributes)) {
+    switch (attribute->type) {
       case IFLA_IFNAME:
-        link.name = text_in(attribute);
+        link.name = attribute->text();
         break;
       case IFLA_IFALIAS:
-        link.alias = text_in(attribute);
+        link.alias = attribute->text();
         break;
       case IFLA_ADDRESS:
-        link.mac = mac_in(attribute);
+        link.mac = attribute->mac();
         break;
       case IFLA_MTU:
-        link.mtu = number_in(attribute);
+        link.mtu = attribute->u32();
         break;
       case IFLA_MASTER:
-        link.master = static_cast<int>(number_in(attribute));
+        link.master = static_cast<int>(attribute->u32());
         break;
       case IFLA_LINKINFO:
-        link.kind = kind_in(attribute);
+        link.kind = kind_in(attribute->payload);
         break;
       default:
         break;
     }
-  });
+  }
   return link;
 }
 
@@ -132,7 +113,7 @@ Result<Link> create_veth(NetlinkSocket& socket, const VethEnd& near, const VethE
   nlattr* peer = message.begin(VETH_INFO_PEER);
   message.extend(sizeof(ifinfomsg));
   message.put(IFLA_IFNAME, far.name);
-  message.put_bytes(IFLA_ADDRESS, far.mac.bytes.data(), far.mac.bytes.size());
+  message.put_mac(IFLA_ADDRESS, far.mac);
   message.put_u32(IFLA_NET_NS_FD, static_cast<uint32_t>(far_namespace.get()));
   message.end(peer);
   message.end(data);
@@ -153,7 +134,7 @@ Result<Link> find_link(NetlinkSocket& socket, std::string_view name) {
   message.fixed_part<ifinfomsg>();
   message.put(IFLA_IFNAME, name);
   Link link;
-  const auto each = [&](const nlmsghdr& header) { link = link_in(header); };
+  const auto each = [&](const NetlinkAnswer& answer) { link = link_in(answer); };
   TRY(socket.request(message, "network interface " + std::string(name), each));
   return link;
 }
@@ -162,9 +143,9 @@ Result<std::vector<Link>> list_links(NetlinkSocket& socket, std::string_view pre
   NetlinkMessage message(RTM_GETLINK, 0);
   message.fixed_part<ifinfomsg>().ifi_family = AF_UNSPEC;
   std::vector<Link> links;
-  const auto each = [&](const nlmsghdr& header) {
-    if (header.nlmsg_type != RTM_NEWLINK) return;
-    Link link = link_in(header);
+  const auto each = [&](const NetlinkAnswer& answer) {
+    if (answer.type != RTM_NEWLINK) return;
+    Link link = link_in(answer);
     if (link.name.starts_with(prefix)) links.push_back(std::move(link));
   };
   TRY(socket.dump(message, "list network interfaces", each, [&] { links.clear(); }));
@@ -217,7 +198,7 @@ Result<> set_port_flags(NetlinkSocket& socket, const Link& link, const PortFlags
 
 Result<> set_mac(NetlinkSocket& socket, const Link& link, MacAddress mac) {
   NetlinkMessage message = change(link);
-  message.put_bytes(IFLA_ADDRESS, mac.bytes.data(), mac.bytes.size());
+  message.put_mac(IFLA_ADDRESS, mac);
   return socket.request(message, "set the Ethernet address of interface " + link.name);
 }
 
@@ -229,7 +210,7 @@ Result<> set_mtu(NetlinkSocket& socket, const Link& link, uint32_t mtu) {
 
 Result<> set_alias(NetlinkSocket& socket, const Link& link, std::string_view alias) {
   NetlinkMessage message = change(link);
-  message.put_bytes(IFLA_IFALIAS, alias.data(), alias.size());
+  message.put_bytes(IFLA_IFALIAS, alias);
   return socket.request(message, "set the alias of interface " + link.name);
 }
 

@@ -1,3 +1,5 @@
+// Makes, changes, finds and removes network interfaces (rtnetlink): bridges, veth pairs, their MTU and port
+// flags.
 #pragma once
 
 #include <cstdint>
@@ -7,10 +9,11 @@
 
 #include "base/error.h"
 #include "base/fd.h"
-#include "net/addresses.h"
-#include "net/netlink.h"
+#include "base/ip.h"
+#include "base/mac_address.h"
+#include "base/netlink.h"
 
-/// Network interfaces of the socket's namespace. Everything here may block (net/netlink.h), and errors name
+/// Network interfaces of the socket's namespace. Everything here may block (base/netlink.h), and errors name
 /// the interface.
 namespace lambdo::net {
 

@@ -1,3 +1,4 @@
+// Nftables hands commands in nft's language to the kernel; it knows no rule.
 #pragma once
 
 #include <memory>

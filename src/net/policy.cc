@@ -1,19 +1,27 @@
 #include "net/policy.h"
 
-#include <string_view>
+#include "base/special_networks.h"
 
 namespace lambdo::net {
 
 namespace {
 
-// The registry of RFC 6890, but for what every guest is refused (net/ruleset.cc): shared address space,
-// private use, protocol assignments, documentation, 6to4 relays, benchmarking.
-constexpr std::string_view kNotPublic =
-    "10.0.0.0/8, 100.64.0.0/10, 172.16.0.0/12, 192.0.0.0/24, 192.0.2.0/24, 192.88.99.0/24, 192.168.0.0/16, "
-    "198.18.0.0/15, 198.51.100.0/24, 203.0.113.0/24";
+using enum NetworkKind;
 
-// The same of IPv6, where nothing else than 2000::/3 is public: protocol assignments, documentation.
-constexpr std::string_view kNotPublicIpv6 = "2001::/23, 2001:db8::/32, 3fff::/20";
+// The rest of the special networks is refused to every guest (net/ruleset.cc).
+constexpr NetworkKinds kNotPublic = {private_use,   shared,       protocol_assignment,
+                                     documentation, benchmarking, relay_anycast};
+
+/// Refuses what is somebody's own. Of IPv6 nothing but 2000::/3 is public, and not all of that.
+std::string public_only_rules(bool ipv6) {
+  std::string rules = "ip daddr " + address_set(networks_of(kNotPublic, false)) + " goto refuse\n";
+  if (!ipv6) return rules;
+  std::vector<IpSubnet> within = networks_of(kNotPublic, true);
+  std::erase_if(within, [](const IpSubnet& network) {
+    return !std::get<Ipv6Address>(network.address.value).is_global_unicast();
+  });
+  return rules + "ip6 daddr != 2000::/3 goto refuse\nip6 daddr " + address_set(within) + " goto refuse\n";
+}
 
 std::string allowing_rule(const Policy::Destination& destination) {
   std::string rule = daddr_rule(destination.to);
@@ -50,6 +58,12 @@ std::string daddr_rule(const IpSubnet& to) {
   return (to.is_ipv6() ? "ip6 daddr " : "ip daddr ") + to.prefix_text();
 }
 
+std::string address_set(std::span<const IpSubnet> networks) {
+  std::string list;
+  for (const IpSubnet& network : networks) list += (list.empty() ? "" : ", ") + network.prefix_text();
+  return "{ " + list + " }";
+}
+
 std::string policy_rules(const Policy& policy, bool ipv6) {
   if (policy.access == Policy::Access::none) return "goto refuse\n";
   std::string rules;
@@ -57,11 +71,7 @@ std::string policy_rules(const Policy& policy, bool ipv6) {
     if (ipv6 || !denied.is_ipv6()) rules += daddr_rule(denied) + " goto refuse\n";
   }
   if (policy.access == Policy::Access::full) return rules + "goto permit\n";
-  if (policy.public_only) rules += "ip daddr { " + std::string(kNotPublic) + " } goto refuse\n";
-  if (policy.public_only && ipv6) {
-    rules +=
-        "ip6 daddr != 2000::/3 goto refuse\nip6 daddr { " + std::string(kNotPublicIpv6) + " } goto refuse\n";
-  }
+  if (policy.public_only) rules += public_only_rules(ipv6);
   for (const Policy::Destination& allowed : policy.allowed) {
     if (ipv6 || !allowed.to.is_ipv6()) rules += allowing_rule(allowed);
   }

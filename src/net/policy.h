@@ -1,11 +1,13 @@
+// Policy says where one guest may connect to, and as which nft rules; ruleset.h has the rules for all guests.
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <string>
 #include <vector>
 
 #include "base/error.h"
-#include "net/addresses.h"
+#include "base/ip.h"
 
 namespace lambdo::net {
 
@@ -32,7 +34,8 @@ struct Policy {
   static constexpr size_t kMaxDenied = 2 * kMaxDestinations;
 
   Access access = Access::none;
-  bool public_only = false;  ///< egress: no address that is somebody's own (RFC 6890), whatever is allowed
+  bool public_only = false;  ///< egress: no address that is somebody's own
+                             ///< (base/special_networks.h), whatever is allowed
   std::vector<Destination> allowed;
   std::vector<IpSubnet> denied;
 
@@ -44,6 +47,10 @@ Result<> check_policy(const Policy& policy);
 
 /// "ip daddr 10.0.0.0/8", "ip6 daddr fc00::/7": the start of a rule about packets to a network.
 std::string daddr_rule(const IpSubnet& to);
+
+/// "{ 10.0.0.0/8, 192.0.2.0/24 }": networks of one family, which must not overlap, as a set in a rule. Not
+/// empty, which no set in a rule can be.
+std::string address_set(std::span<const IpSubnet> networks);
 
 /// A checked policy as nft rules, one a line, ending in a verdict: to chains `permit` and `refuse`. Equal for
 /// policies that mean the same in the same order. Without `ipv6` it says nothing of IPv6, which guests do not

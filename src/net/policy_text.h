@@ -1,3 +1,4 @@
+// Reads policies as people write them in configurations and requests.
 #pragma once
 
 #include <optional>
@@ -7,7 +8,7 @@
 #include <vector>
 
 #include "base/error.h"
-#include "net/addresses.h"
+#include "base/ip.h"
 #include "net/policy.h"
 
 /// Policies as people write them, in configurations and requests. Errors are Code::invalid_argument, and

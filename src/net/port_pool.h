@@ -1,3 +1,4 @@
+// PortPool makes guests' interfaces ahead, as ports of the bridge that are closed by the rules.
 #pragma once
 
 #include <cstdint>
@@ -7,9 +8,9 @@
 
 #include "base/error.h"
 #include "base/fd.h"
+#include "base/netlink.h"
 #include "net/guest_namespace.h"
 #include "net/link.h"
-#include "net/netlink.h"
 
 namespace lambdo::net {
 

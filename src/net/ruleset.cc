@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "base/special_networks.h"
 #include "net/policy.h"
 
 namespace lambdo::net {
@@ -162,8 +163,8 @@ table inet $TABLE {
     $6 ip6 daddr { $V6_RESOLVERS } ip6 saddr @online6 meta l4proto { tcp, udp } th dport 53 goto permit
     $DENIED
     meta l4proto { tcp, udp } th dport { 53, 853 } goto refuse
-    ip daddr { $V4_SPECIAL } goto refuse
-    $6 ip6 daddr { $V6_SPECIAL } goto refuse
+    ip daddr $V4_SPECIAL goto refuse
+    $6 ip6 daddr $V6_SPECIAL goto refuse
     ip saddr vmap @policies
     $6 ip6 saddr vmap @policies6
     goto refuse
@@ -189,16 +190,13 @@ table inet $TABLE {
 
 // ICMPv6 of multicast listeners, neighbours, routers, and what names and authenticates them.
 constexpr const char* kLinkTalk = "130-143, 148, 149, 151-153";
-// Unspecified; loopback; link-local, where most clouds tell a machine its secrets; multicast and reserved.
-// What clouds have for that elsewhere: Azure's host, Alibaba, Oracle's older one.
-constexpr const char* kV4Special =
-    "0.0.0.0/8, 127.0.0.0/8, 169.254.0.0/16, 224.0.0.0/3, 168.63.129.16, 100.100.100.200, 192.0.0.192";
-// Unspecified, loopback and IPv4-compatible; IPv4-mapped; what carries IPv4 past the rules for it (NAT64,
-// RFC 6052 and 8215; Teredo; 6to4); link-local; multicast. Clouds' own: AWS, Google, Oracle, Scaleway,
-// Akamai, Alibaba.
-constexpr const char* kV6Special =
-    "::/96, ::ffff:0:0/96, 64:ff9b::/96, 64:ff9b:1::/48, 2001::/32, 2002::/16, fe80::/10, ff00::/8, "
-    "fd00:ec2::/32, fd20:ce::254, fd00:c1::a9fe:a9fe, fd00:42::42, fd00:a9fe:a9fe::1, fd00:100::100:200";
+
+using enum NetworkKind;
+
+// Refused to all guests, whatever their policies say: what is the host's or nobody's, where clouds tell a
+// machine its secrets, and what would carry IPv4 past the rules for it.
+constexpr NetworkKinds kRefusedToAll = {this_network, loopback,     link_local,    multicast,
+                                        reserved,     ipv4_carrier, cloud_metadata};
 
 constexpr const char* kFamilies[] = {"bridge ", "arp ", "inet "};
 
@@ -332,8 +330,8 @@ std::string base_ruleset(const FirewallSettings& settings) {
                   {"$SERVER_UID", std::to_string(::geteuid())},
                   {"$RESOLVERS", resolver_list(settings.resolvers, false)},
                   {"$V6_RESOLVERS", resolver_list(settings.resolvers, true)},
-                  {"$V4_SPECIAL", kV4Special},
-                  {"$V6_SPECIAL", kV6Special},
+                  {"$V4_SPECIAL", address_set(networks_of(kRefusedToAll, false))},
+                  {"$V6_SPECIAL", address_set(networks_of(kRefusedToAll, true))},
                   {"$LINK_TALK", kLinkTalk},
                   {"$DENIED", denying_rules(settings)},
                   {"$MAX_CONNECTIONS", std::to_string(settings.limits.max_connections)}});

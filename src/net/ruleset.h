@@ -1,3 +1,5 @@
+// The text of the nftables tables for all guests of a bridge, before there are any; firewall.h puts the
+// guests in.
 #pragma once
 
 #include <cstdint>
@@ -5,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "net/addresses.h"
+#include "base/ip.h"
 
 namespace lambdo::net {
 

@@ -1,3 +1,4 @@
+// Makes and opens TAPs, the interfaces of guests that are VMs.
 #pragma once
 
 #include <sys/types.h>

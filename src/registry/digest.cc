@@ -3,14 +3,14 @@
 #include <optional>
 #include <span>
 
+#include "base/text.h"
+
 namespace lambdo::registry {
 
 namespace {
 
-constexpr std::string_view kDigits = "0123456789abcdef";
-
 std::optional<unsigned> digit_value(char digit) {
-  const size_t value = kDigits.find(digit);
+  const size_t value = kHexDigits.find(digit);
   if (value == std::string_view::npos) return std::nullopt;
   return static_cast<unsigned>(value);
 }
@@ -45,13 +45,7 @@ Digest Digest::of(std::string_view content) {
 }
 
 std::string Digest::hex() const {
-  std::string text;
-  text.reserve(2 * value_.size());
-  for (const std::byte byte : value_) {
-    text += kDigits[std::to_integer<unsigned>(byte) >> 4];
-    text += kDigits[std::to_integer<unsigned>(byte) & 15];
-  }
-  return text;
+  return to_hex(value_);
 }
 
 }  // namespace lambdo::registry

@@ -35,10 +35,7 @@ std::unexpected<Error> unsupported(std::string message) {
 
 /// The type alone, in lower case: RFC 9110, 8.3.1 allows parameters after it.
 std::string bare_type(std::string_view declared) {
-  declared = declared.substr(0, declared.find(';'));
-  const size_t first = declared.find_first_not_of(" \t");
-  if (first == std::string_view::npos) return {};
-  return to_lower(declared.substr(first, declared.find_last_not_of(" \t") - first + 1));
+  return to_lower(trimmed(declared.substr(0, declared.find(';'))));
 }
 
 /// What servers say that know nothing of images.

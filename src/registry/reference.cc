@@ -198,7 +198,7 @@ Result<Reference> parse_parts(std::string_view text) {
 }
 
 bool is_identifier(std::string_view text) {
-  return text.size() == 64 && text.find_first_not_of("0123456789abcdef") == std::string_view::npos;
+  return text.size() == 64 && text.find_first_not_of(kHexDigits) == std::string_view::npos;
 }
 
 }  // namespace

@@ -8,10 +8,10 @@
 
 namespace lambdo::server {
 
-std::vector<net::IpAddress> reachable_resolvers(std::string_view resolv_conf, bool ipv6) {
+std::vector<IpAddress> reachable_resolvers(std::string_view resolv_conf, bool ipv6) {
   constexpr size_t kMostUsed = 3;  // MAXNS of resolv.h
   constexpr std::string_view kKeyword = "nameserver";
-  std::vector<net::IpAddress> resolvers;
+  std::vector<IpAddress> resolvers;
   for (const auto part : std::views::split(resolv_conf, '\n')) {
     std::string_view line(part.begin(), part.end());
     if (!line.starts_with(kKeyword)) continue;
@@ -19,7 +19,7 @@ std::vector<net::IpAddress> reachable_resolvers(std::string_view resolv_conf, bo
     const size_t first = line.find_first_not_of(" \t");
     if (first == 0 || first == std::string_view::npos) continue;
     line.remove_prefix(first);
-    const auto address = net::IpAddress::parse(line.substr(0, line.find_first_of(" \t")));
+    const auto address = IpAddress::parse(line.substr(0, line.find_first_of(" \t")));
     if (address && config::is_askable(*address, ipv6) && resolvers.size() < kMostUsed) {
       resolvers.push_back(*address);
     }
@@ -27,7 +27,7 @@ std::vector<net::IpAddress> reachable_resolvers(std::string_view resolv_conf, bo
   return resolvers;
 }
 
-std::vector<net::IpAddress> guest_resolvers(const config::Config& config) {
+std::vector<IpAddress> guest_resolvers(const config::Config& config) {
   if (config.network.resolvers) return *config.network.resolvers;
   return reachable_resolvers(sys::read_file("/etc/resolv.conf").value_or(""),
                              config.network.ipv6.has_value());
@@ -53,7 +53,7 @@ Result<net::HostNetworkSettings> network_settings(const config::Config& config, 
   net::HostNetworkSettings settings;
   settings.state_dir = config.state_dir;
   settings.bridge = config.api.bridge;
-  settings.address = TRY(net::Ipv4Subnet::parse(config.api.bridge_address));
+  settings.address = TRY(Ipv4Subnet::parse(config.api.bridge_address));
   settings.ipv6 = config.network.ipv6;
   settings.agent_port = agent_port;
   settings.resolvers = guest_resolvers(config);

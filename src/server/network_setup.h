@@ -6,18 +6,18 @@
 #include <vector>
 
 #include "base/error.h"
+#include "base/ip.h"
 #include "config/config.h"
-#include "net/addresses.h"
 #include "net/host_network.h"
 #include "virtio_net/rate_limit.h"
 
 namespace lambdo::server {
 
 /// Those of resolv.conf(5) that a guest can ask (config/network.h, is_askable).
-std::vector<net::IpAddress> reachable_resolvers(std::string_view resolv_conf, bool ipv6 = false);
+std::vector<IpAddress> reachable_resolvers(std::string_view resolv_conf, bool ipv6 = false);
 
 /// The configured resolvers, or the host's.
-std::vector<net::IpAddress> guest_resolvers(const config::Config& config);
+std::vector<IpAddress> guest_resolvers(const config::Config& config);
 
 /// The same limits for the network device of a microVM, which holds frames back instead of dropping them.
 virtio_net::DirectionLimits device_limits(const net::GuestLimits& limits);

@@ -38,7 +38,7 @@ static Result<> check_agents_address(const config::Config::Api& api) {
     return fail(Code::invalid_argument,
                 "api.gprc_port: 0 is no port that guests could be told; with agent.transport: tcp write one");
   }
-  const std::string bridge = TRY(net::Ipv4Subnet::parse(api.bridge_address)).address.text();
+  const std::string bridge = TRY(Ipv4Subnet::parse(api.bridge_address)).address.text();
   if (api.grpc_host == bridge || api.grpc_host == "0.0.0.0" || api.grpc_host == "::") return {};
   return fail(Code::invalid_argument, "api.grpc_host: guests do not reach " + api.grpc_host +
                                           "; with agent.transport: tcp leave it out or write " + bridge);

@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/text.h"
 #include "cli/image/pull_display.h"
 #include "cli/terminal_text.h"
 #include "image/layouts/transfer.h"
@@ -94,12 +95,6 @@ std::string listing_json(const image::StoreListing& listing, const std::string& 
   return json.end_object().take() + "\n";
 }
 
-static std::string joined(const std::vector<std::string>& words) {
-  std::string text;
-  for (const std::string& word : words) text += (text.empty() ? "" : " ") + word;
-  return text;
-}
-
 std::string image_text(const image::Name& name, const image::LocalImage& image, const std::string& rootfs) {
   std::vector<std::vector<std::string>> rows = {{"name", name.reference},
                                                 {"digest", image.digest.text()},
@@ -109,8 +104,8 @@ std::string image_text(const image::Name& name, const image::LocalImage& image, 
                                                 {"unpacked", rootfs.empty() ? "no" : rootfs}};
   if (!image.config.user.empty()) rows.push_back({"user", image.config.user});
   if (!image.config.working_dir.empty()) rows.push_back({"workdir", image.config.working_dir});
-  if (!image.config.entrypoint.empty()) rows.push_back({"entrypoint", joined(image.config.entrypoint)});
-  if (!image.config.cmd.empty()) rows.push_back({"cmd", joined(image.config.cmd)});
+  if (!image.config.entrypoint.empty()) rows.push_back({"entrypoint", joined(image.config.entrypoint, " ")});
+  if (!image.config.cmd.empty()) rows.push_back({"cmd", joined(image.config.cmd, " ")});
   for (const std::string& variable : image.config.env) rows.push_back({"env", variable});
   for (const image::Descriptor& layer : image.manifest.layers)
     rows.push_back({"layer", layer.digest.text() + "  " + readable_bytes(layer.size_bytes)});

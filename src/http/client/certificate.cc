@@ -8,8 +8,8 @@
 #include <cstdio>
 #include <optional>
 
+#include "base/ip.h"
 #include "base/text.h"
-#include "http/ip_address.h"
 
 namespace lambdo::http {
 
@@ -29,20 +29,6 @@ std::string date(const mbedtls_x509_time& time) {
   std::snprintf(buffer.data(), buffer.size(), "%04d-%02d-%02d %02d:%02d UTC", time.year, time.mon, time.day,
                 time.hour, time.min);
   return buffer.data();
-}
-
-std::optional<IpAddress> address_of(std::string_view bytes) {
-  if (bytes.size() == 4) {
-    std::array<uint8_t, 4> v4{};
-    std::ranges::copy(bytes, v4.begin());
-    return IpAddress::v4(v4);
-  }
-  if (bytes.size() == 16) {
-    std::array<uint8_t, 16> v6{};
-    std::ranges::copy(bytes, v6.begin());
-    return IpAddress::v6(v6);
-  }
-  return std::nullopt;
 }
 
 /// For a message: what a stranger wrote, without control characters.
@@ -80,7 +66,7 @@ bool CertificateCheck::is_for_host(const mbedtls_x509_crt& certificate) {
         matches |= !address && name_matches(value, host_);
         break;
       case MBEDTLS_X509_SAN_IP_ADDRESS:
-        if (const auto named = address_of(value)) {
+        if (const auto named = IpAddress::from_bytes(value)) {
           names_.push_back(named->text());
           matches |= address && *address == *named;
         }

@@ -54,7 +54,7 @@ struct ClientSettings {
   std::string hosts_file = "/etc/hosts";
 };
 
-/// Which addresses a request may go to, whatever name leads there (IpAddress::is_private()).
+/// Which addresses a request may go to, whatever name leads there (http/private_address.h).
 enum class AddressScope { any, public_only };
 
 struct ClientRequest {

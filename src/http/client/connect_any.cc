@@ -43,7 +43,7 @@ std::vector<IpAddress> interleaved(const std::vector<IpAddress>& addresses) {
   std::deque<IpAddress> same;
   std::deque<IpAddress> other;
   for (const IpAddress& address : addresses) {
-    (address.is_v4() == addresses.front().is_v4() ? same : other).push_back(address);
+    (address.is_ipv6() == addresses.front().is_ipv6() ? same : other).push_back(address);
   }
   std::vector<IpAddress> out;
   while (!same.empty() || !other.empty()) {

@@ -5,7 +5,7 @@
 
 #include "base/error.h"
 #include "base/fd.h"
-#include "http/ip_address.h"
+#include "base/ip.h"
 #include "reactor/reactor.h"
 #include "reactor/task.h"
 

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "http/client/connect_any.h"
+#include "http/client/private_address.h"
 #include "http/client/response_parser.h"
 #include "http/client/time_limit.h"
 #include "http/client/tls_stream.h"
@@ -38,7 +39,7 @@ reactor::Task<Result<int>> read_tunnel_answer(reactor::Stream& stream, size_t ma
 bool is_private_by_name(const Url& url) {
   if (is_localhost(url.host)) return true;
   const auto address = IpAddress::parse(url.host);
-  return address && address->is_private();
+  return address && is_private(*address);
 }
 
 Dialer::Dialer(reactor::Reactor& reactor, reactor::BlockingPool& pool, const ClientSettings& settings)
@@ -61,7 +62,7 @@ reactor::Task<Result<ClientConnection>> Dialer::connect(std::string host, uint16
                                                         reactor::CancelToken token) {
   auto addresses = CO_TRY(co_await look_up(host, token));
   if (scope == AddressScope::public_only) {
-    std::erase_if(addresses, [](const IpAddress& address) { return address.is_private(); });
+    std::erase_if(addresses, [](const IpAddress& address) { return is_private(address); });
     if (addresses.empty()) co_return fail(Code::permission_denied, private_address_refused(host));
   }
   TimeLimit limit(*reactor_, settings_->timeouts.connect_ms, token);
@@ -73,7 +74,7 @@ reactor::Task<Result<ClientConnection>> Dialer::connect(std::string host, uint16
   }
   ClientConnection connection;
   connection.socket = connected->socket.get();
-  connection.peer_is_private = connected->peer.is_private();
+  connection.peer_is_private = is_private(connected->peer);
   connection.stream = std::make_unique<reactor::SocketStream>(*reactor_, std::move(connected->socket));
   co_return connection;
 }

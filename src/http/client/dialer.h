@@ -5,12 +5,12 @@
 #include <vector>
 
 #include "base/error.h"
+#include "base/ip.h"
 #include "http/client/client.h"
 #include "http/client/client_connection.h"
 #include "http/client/proxy.h"
 #include "http/client/resolver.h"
 #include "http/client/tls_context.h"
-#include "http/ip_address.h"
 #include "http/url.h"
 #include "reactor/blocking_pool.h"
 #include "reactor/reactor.h"

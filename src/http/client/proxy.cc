@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdlib>
 
+#include "base/special_networks.h"
 #include "base/text.h"
 
 namespace lambdo::http {
@@ -117,11 +118,10 @@ void ProxyRules::add_exemption(std::string_view entry) {
   }
   Exemption exemption;
   std::string host = to_lower(entry);
-  if (const size_t slash = host.find('/'); slash != std::string::npos) {
-    exemption.network = IpAddress::parse(host.substr(0, slash));
-    const auto bits = parse_uint(std::string_view(host).substr(slash + 1));
-    if (!exemption.network || !bits || *bits > exemption.network->bytes().size() * 8) return;
-    exemption.prefix_bits = static_cast<unsigned>(*bits);
+  if (host.contains('/')) {
+    const auto network = IpSubnet::parse(host);
+    if (!network) return;
+    exemption.network = *network;
     exempt_.push_back(std::move(exemption));
     return;
   }
@@ -135,9 +135,8 @@ void ProxyRules::add_exemption(std::string_view entry) {
     host.resize(colon);
   }
   if (host.starts_with('[') && host.ends_with(']')) host = host.substr(1, host.size() - 2);
-  exemption.network = IpAddress::parse(host);
-  if (exemption.network) {
-    exemption.prefix_bits = static_cast<unsigned>(exemption.network->bytes().size() * 8);
+  if (const auto address = IpAddress::parse(host)) {
+    exemption.network.emplace(*address, address->bits());
   } else {
     if (host.starts_with("*.")) host.erase(0, 1);
     exemption.only_below = host.starts_with('.');
@@ -151,12 +150,12 @@ void ProxyRules::add_exemption(std::string_view entry) {
 bool ProxyRules::is_exempt(const Url& url) const {
   if (all_exempt_ || url.host == "localhost" || is_below(url.host, "localhost")) return true;
   const auto address = IpAddress::parse(url.host);
-  if (address && address->is_loopback()) return true;
+  if (address && is_loopback(*address)) return true;
   std::string_view host = url.host;
   if (host.ends_with('.')) host.remove_suffix(1);
   return std::ranges::any_of(exempt_, [&](const Exemption& exemption) {
     if (exemption.port != 0 && exemption.port != url.port) return false;
-    if (exemption.network) return address && address->is_in(*exemption.network, exemption.prefix_bits);
+    if (exemption.network) return address && exemption.network->contains(*address);
     return !address && ((!exemption.only_below && host == exemption.host) || is_below(host, exemption.host));
   });
 }

@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "base/error.h"
-#include "http/ip_address.h"
+#include "base/ip.h"
 #include "http/url.h"
 
 namespace lambdo::http {
@@ -57,8 +57,7 @@ class ProxyRules {
   struct Exemption {
     std::string host;  ///< in lower case, without the leading dot
     bool only_below = false;
-    std::optional<IpAddress> network;
-    unsigned prefix_bits = 0;
+    std::optional<IpSubnet> network;
     uint16_t port = 0;  ///< 0: all
   };
 

@@ -30,15 +30,11 @@ using Addresses = std::vector<IpAddress>;
 std::optional<IpAddress> address_of(const sockaddr* address) {
   if (address->sa_family == AF_INET) {
     const auto* v4 = reinterpret_cast<const sockaddr_in*>(address);
-    std::array<uint8_t, 4> bytes{};
-    std::copy_n(reinterpret_cast<const uint8_t*>(&v4->sin_addr), bytes.size(), bytes.begin());
-    return IpAddress::v4(bytes);
+    return IpAddress::from_bytes({reinterpret_cast<const char*>(&v4->sin_addr), sizeof v4->sin_addr});
   }
   if (address->sa_family == AF_INET6) {
     const auto* v6 = reinterpret_cast<const sockaddr_in6*>(address);
-    std::array<uint8_t, 16> bytes{};
-    std::copy_n(reinterpret_cast<const uint8_t*>(&v6->sin6_addr), bytes.size(), bytes.begin());
-    return IpAddress::v6(bytes);
+    return IpAddress::from_bytes({reinterpret_cast<const char*>(&v6->sin6_addr), sizeof v6->sin6_addr});
   }
   return std::nullopt;
 }
@@ -198,7 +194,7 @@ std::vector<IpAddress> addresses_in_hosts(std::string_view text, std::string_vie
       if (!address) {
         address = word;
       } else if (equals_ignoring_case(word, host)) {
-        const auto parsed = IpAddress::parse(std::string(*address));
+        const auto parsed = IpAddress::parse(*address);
         if (parsed && std::ranges::find(found, *parsed) == found.end()) found.push_back(*parsed);
         break;
       }
@@ -224,8 +220,8 @@ reactor::Task<Result<Addresses>> Resolver::ask_servers(std::string host, reactor
 reactor::Task<Result<Addresses>> Resolver::resolve(std::string host, reactor::CancelToken token) {
   if (const auto literal = IpAddress::parse(host)) co_return Addresses{*literal};
   if (is_localhost(host)) {
-    co_return Addresses{IpAddress::v4({127, 0, 0, 1}),
-                        IpAddress::v6({0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1})};
+    co_return Addresses{Ipv4Address{INADDR_LOOPBACK},
+                        Ipv6Address{{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1}}};
   }
   if (!is_host_name(host)) {
     co_return fail(Code::name_unresolved, "\"" + host + "\" is neither a host name nor an address");

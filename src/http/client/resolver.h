@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "base/error.h"
-#include "http/ip_address.h"
+#include "base/ip.h"
 #include "reactor/blocking_pool.h"
 #include "reactor/reactor.h"
 #include "reactor/task.h"

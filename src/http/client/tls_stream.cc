@@ -7,7 +7,7 @@
 #include <cstring>
 #include <utility>
 
-#include "http/ip_address.h"
+#include "base/ip.h"
 #include "reactor/timer.h"
 
 namespace lambdo::http {

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "base/text.h"
 
 namespace lambdo::http {
 
@@ -175,12 +176,6 @@ void RequestParser::refuse_llhttp(llhttp_errno_t error) {
   }
 }
 
-static std::string_view trim(std::string_view text) {
-  const size_t begin = text.find_first_not_of(" \t");
-  if (begin == std::string_view::npos) return {};
-  return text.substr(begin, text.find_last_not_of(" \t") - begin + 1);
-}
-
 int RequestParser::end_header() {
   const size_t count = in_body() ? ++trailers_ : request_->headers.size() + 1;
   if (count > limits_.max_headers) {
@@ -190,7 +185,7 @@ int RequestParser::end_header() {
   }
   // Trailers are dropped: one that is taken for a header could change what the request means (RFC
   // 9110, 6.5.1).
-  if (!in_body()) request_->headers.add(header_name_, trim(header_value_));
+  if (!in_body()) request_->headers.add(header_name_, trimmed(header_value_));
   header_name_.clear();
   header_value_.clear();
   return 0;

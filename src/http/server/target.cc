@@ -4,13 +4,6 @@
 
 namespace lambdo::http {
 
-static int hex_digit(char c) {
-  if (c >= '0' && c <= '9') return c - '0';
-  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
-  if (c >= 'A' && c <= 'F') return c - 'A' + 10;
-  return -1;
-}
-
 static Result<std::string> percent_decode(std::string_view text) {
   std::string out;
   out.reserve(text.size());

@@ -2,6 +2,8 @@
 
 #include <array>
 
+#include "base/text.h"
+
 namespace lambdo::image {
 
 namespace {
@@ -34,7 +36,6 @@ Result<std::string> normal_path(std::string_view name, size_t max_bytes) {
 }
 
 std::string quoted(std::string_view name) {
-  constexpr std::string_view kDigits = "0123456789abcdef";
   std::string result = "'";
   for (size_t i = 0; i < name.size(); ++i) {
     if (name.size() > kMaxQuotedBytes && i == kMaxQuotedBytes / 2) {
@@ -45,7 +46,7 @@ std::string quoted(std::string_view name) {
     if (byte >= 0x20 && byte < 0x7f && byte != '\\' && byte != '\'') {
       result += name[i];
     } else {
-      result += {'\\', 'x', kDigits[byte >> 4U], kDigits[byte & 0xfU]};
+      result += {'\\', 'x', kHexDigits[byte >> 4U], kHexDigits[byte & 0xfU]};
     }
   }
   return result + "'";

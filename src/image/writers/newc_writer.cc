@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "base/check.h"
+#include "base/text.h"
 
 namespace lambdo::image {
 
@@ -16,8 +17,7 @@ constexpr std::string_view kMagic = "070701";
 constexpr std::string_view kTrailer = "TRAILER!!!";
 
 void put_hex(uint32_t number, char* to) {
-  constexpr std::string_view kHex = "0123456789abcdef";
-  for (size_t i = kDigits; i-- > 0; number >>= 4U) to[i] = kHex[number & 0xfU];
+  for (size_t i = kDigits; i-- > 0; number >>= 4U) to[i] = kHexDigits[number & 0xfU];
 }
 
 }  // namespace

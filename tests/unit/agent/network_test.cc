@@ -72,7 +72,7 @@ static void make_interface() {
 
 static InterfacePlan plan_of(const std::string& ipv4, const std::string& gateway) {
   InterfacePlan plan;
-  plan.mac = parse_mac(kMac).value();
+  plan.mac = MacAddress::parse(kMac).value();
   plan.addresses = {parse_interface_address(AF_INET, "", ipv4, gateway).value()};
   return plan;
 }
@@ -111,7 +111,7 @@ TEST_CASE(
     make_interface();
     InterfacePlan plan = plan_of("192.168.10.2/24", "192.168.10.1");
     plan.addresses.push_back(parse_interface_address(AF_INET6, "", "fd00::2/64", "fd00::1").value());
-    plan.addresses.back().gateway_mac = parse_mac("02:00:00:00:00:99").value();
+    plan.addresses.back().gateway_mac = MacAddress::parse("02:00:00:00:00:99").value();
     // Twice: a clone is told again.
     for (int i = 0; i < 2; ++i) {
       apply(plan);
@@ -135,7 +135,7 @@ TEST_CASE("other values take the place of all that was there before") {
         "ip addr add 192.168.10.9/24 dev eth0; ip route add 10.0.0.0/8 via 192.168.10.7; "
         "ip neigh add 192.168.10.1 lladdr 02:00:00:00:00:99 dev eth0; ip -6 route add 2000::/3 via fd00::9");
     InterfacePlan other = plan_of("10.9.8.7/20", "10.9.0.1");
-    other.new_mac = parse_mac("02:00:00:00:00:77").value();
+    other.new_mac = MacAddress::parse("02:00:00:00:00:77").value();
     // Twice: the answer to the first may have been lost.
     for (int i = 0; i < 2; ++i) {
       apply(other);
@@ -198,7 +198,7 @@ TEST_CASE("an interface that is not there, and what the kernel refuses, are told
     huge.mtu = 1 << 20;
     const auto refused = configure_interface(huge);
     REQUIRE(!refused);
-    CHECK_EQ(refused.error().message, "bring up eth0: mtu greater than device maximum: Invalid argument");
+    CHECK_EQ(refused.error().message, "bring up eth0: Invalid argument (mtu greater than device maximum)");
     // And it can be mended.
     apply(plan_of("10.0.0.2/24", ""));
   });
@@ -235,18 +235,18 @@ TEST_CASE("names reach a read-only root, whatever the image has in their place, 
     REQUIRE_EQ(::mount(etc.c_str(), etc.c_str(), nullptr, MS_BIND, nullptr), 0);
     REQUIRE_EQ(::mount(nullptr, etc.c_str(), nullptr, MS_REMOUNT | MS_BIND | MS_RDONLY, nullptr), 0);
     InterfacePlan plan = plan_of("10.0.0.2/24", "");
-    plan.dns_servers = {parse_ip("1.1.1.1").value(), parse_ip("9.9.9.9").value()};
+    plan.dns_servers = {IpAddress::parse("1.1.1.1").value(), IpAddress::parse("9.9.9.9").value()};
     for (int i = 0; i < 2; ++i) {
       REQUIRE(write_name_files(fixture.folders, "first", &plan));
       CHECK_EQ(fixture.read("/resolv.conf"), "nameserver 1.1.1.1\nnameserver 9.9.9.9\n");
       CHECK_EQ(fixture.read("/hostname"), "first\n");
       CHECK(fixture.read("/hosts").ends_with("10.0.0.2 first\n"));
       // Shorter than before.
-      plan.dns_servers = {parse_ip("8.8.8.8").value()};
+      plan.dns_servers = {IpAddress::parse("8.8.8.8").value()};
       REQUIRE(write_name_files(fixture.folders, "2nd", &plan));
       CHECK_EQ(fixture.read("/resolv.conf"), "nameserver 8.8.8.8\n");
       CHECK_EQ(fixture.read("/hostname"), "2nd\n");
-      plan.dns_servers = {parse_ip("1.1.1.1").value(), parse_ip("9.9.9.9").value()};
+      plan.dns_servers = {IpAddress::parse("1.1.1.1").value(), IpAddress::parse("9.9.9.9").value()};
     }
     // Mounted once, and not to be written by that way.
     CHECK_EQ(shell("grep -c names-test.*resolv.conf /proc/self/mounts"), "1\n");

@@ -1,5 +1,9 @@
 #include "base/text.h"
 
+#include <array>
+#include <string>
+#include <vector>
+
 #include "test.h"
 
 namespace lambdo {
@@ -91,6 +95,34 @@ TEST_CASE("numbers are decimal digits and nothing else") {
   }
   CHECK_FALSE(parse_uint(std::string_view("1\0", 2)).has_value());
   CHECK_FALSE(parse_uint(std::string_view()).has_value());
+}
+
+TEST_CASE("text is split at its separators, and joined again") {
+  using Parts = std::vector<std::string_view>;
+  CHECK(split("a::b", ':') == Parts{"a", "", "b"});
+  CHECK(split("", ':') == Parts{""});
+  CHECK(split(":", ':') == Parts{"", ""});
+  CHECK(split_nonempty("a::b", ':') == Parts{"a", "b"});
+  CHECK(split_nonempty("::a:", ':') == Parts{"a"});
+  CHECK(split_nonempty("", ':').empty());
+  CHECK_EQ(joined(std::vector<std::string>{"a", "", "b"}, ", "), "a, , b");
+  CHECK_EQ(joined(std::vector<std::string>{}, ", "), "");
+}
+
+TEST_CASE("blanks are taken off both ends only") {
+  CHECK_EQ(trimmed(" \ta b\t "), "a b");
+  CHECK_EQ(trimmed(" \t "), "");
+  CHECK_EQ(trimmed(""), "");
+  CHECK_EQ(trimmed("\na \n", "\n"), "a ");
+}
+
+TEST_CASE("bytes are written with small hexadecimal digits, and digits are read in either case") {
+  CHECK_EQ(to_hex(std::array{std::byte{0x00}, std::byte{0x1f}, std::byte{0xe0}}), "001fe0");
+  CHECK_EQ(to_hex({}), "");
+  for (size_t i = 0; i < kHexDigits.size(); ++i) CHECK_EQ(hex_digit(kHexDigits[i]), static_cast<int>(i));
+  CHECK_EQ(hex_digit('A'), 10);
+  CHECK_EQ(hex_digit('F'), 15);
+  for (const char c : {'g', 'G', '/', ':', '@', '`', ' ', '\0', 'x'}) CHECK_EQ(hex_digit(c), -1);
 }
 
 TEST_CASE("case is folded for ASCII letters only") {

@@ -22,7 +22,7 @@ using reactor::Task;
 /// Five addresses, none of which rests: what is not detached is missed soon.
 static net::HostNetworkSettings small_network(const net::TestFolder& folder) {
   net::HostNetworkSettings settings{.state_dir = folder.path(),
-                                    .address = value_of(net::Ipv4Subnet::parse("192.168.10.1/29"))};
+                                    .address = value_of(Ipv4Subnet::parse("192.168.10.1/29"))};
   settings.ports_ready = 1;
   settings.quarantine_ns = 0;
   settings.egress = false;

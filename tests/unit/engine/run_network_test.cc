@@ -8,8 +8,8 @@ using net::Policy;
 using net::PolicyChoice;
 using Access = net::Policy::Access;
 
-static net::Ipv4Subnet network(const char* text) {
-  return net::Ipv4Subnet::parse(text).value();
+static Ipv4Subnet network(const char* text) {
+  return Ipv4Subnet::parse(text).value();
 }
 
 TEST_CASE("a request gets less than its language, or as much as the server lets it ask for") {

@@ -87,7 +87,7 @@ class NameServer {
     if (known != kKnown.end()) {
       for (const std::string& text : known->second) {
         const IpAddress address = *IpAddress::parse(text);
-        if (address.is_v4() != (type == 1)) continue;
+        if (address.is_ipv6() == (type == 1)) continue;
         // A pointer to the name, type, class IN, 60 s, length, address.
         records += std::string("\xc0\x0c\0", 3) + type + std::string("\0\1\0\0\0\x3c\0", 7) +
                    static_cast<char>(address.bytes().size()) + std::string(address.bytes());

@@ -39,7 +39,7 @@ TEST_CASE("an address rests before it is given out again") {
   CHECK(pool.in_use() == 1);
   pool.give_back(first, 5 * kSecond);
   CHECK(pool.in_use() == 0);
-  CHECK(pool.resting() == 1);
+  CHECK(pool.quarantined() == 1);
   CHECK_FALSE(pool.take("a", 5 * kSecond));
   CHECK_FALSE(pool.take("a", 15 * kSecond - 1));
   CHECK(value_of(pool.take("a", 15 * kSecond)) == first);

@@ -8,7 +8,7 @@
 #include <unistd.h>
 
 #include "base/syscalls.h"
-#include "net/ip.h"
+#include "net/addresses.h"
 #include "net/tap.h"
 #include "test.h"
 

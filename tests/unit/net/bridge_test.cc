@@ -8,7 +8,8 @@
 
 #include "base/syscalls.h"
 #include "fixture.h"
-#include "net/ip.h"
+#include "net/addresses.h"
+#include "net/undo.h"
 #include "test.h"
 
 namespace lambdo::net {
@@ -41,7 +42,8 @@ TEST_CASE("a bridge is made with its address, and removed") {
   CHECK(link.up);
   CHECK(link.alias == "lambdo: guests");
   CHECK(value_of(list_addresses(space.socket(), link)) == std::vector<IpSubnet>{subnet("192.168.10.1/24")});
-  CHECK(journal.entries() == std::vector<Made>{{Made::Kind::link, "lambdo0", "", link.mac.text()}});
+  CHECK(journal.entries() ==
+        std::vector<JournalEntry>{{JournalEntry::Kind::link, "lambdo0", "", link.mac.text()}});
   require_ok(bridge.tear_down(space.socket(), journal));
   CHECK_FALSE(find_link(space.socket(), "lambdo0"));
   CHECK(journal.entries().empty());
@@ -103,7 +105,8 @@ TEST_CASE("an adopted bridge gets its IPv6 address for as long as it is used, or
   {
     Bridge bridge = adopt();
     CHECK(has_address());
-    CHECK(journal.entries() == std::vector<Made>{{Made::Kind::address, "lambdo0", "fd00:1::1/64", ""}});
+    CHECK(journal.entries() ==
+          std::vector<JournalEntry>{{JournalEntry::Kind::address, "lambdo0", "fd00:1::1/64", ""}});
     require_ok(bridge.tear_down(socket, journal));
     CHECK_FALSE(has_address());
     CHECK(journal.entries().empty());

@@ -5,8 +5,8 @@
 #include "bench.h"
 #include "fixture.h"
 #include "frames.h"
+#include "net/addresses.h"
 #include "net/firewall.h"
-#include "net/ip.h"
 #include "test.h"
 
 namespace lambdo::net {

@@ -13,7 +13,7 @@
 #include "bench.h"
 #include "fixture.h"
 #include "frames.h"
-#include "net/ip.h"
+#include "net/addresses.h"
 #include "test.h"
 
 namespace lambdo::net {

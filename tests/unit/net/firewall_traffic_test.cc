@@ -12,8 +12,8 @@
 #include "bench.h"
 #include "fixture.h"
 #include "frames.h"
+#include "net/addresses.h"
 #include "net/firewall.h"
-#include "net/ip.h"
 #include "net/ruleset.h"
 #include "test.h"
 

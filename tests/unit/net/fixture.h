@@ -2,13 +2,15 @@
 
 #include <chrono>
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "base/error.h"
 #include "base/fd.h"
+#include "base/netlink.h"
 #include "net/link.h"
-#include "net/netlink.h"
+#include "net/mac_of.h"
 
 namespace lambdo::net {
 
@@ -24,7 +26,7 @@ class Namespace {
   Namespace& operator=(const Namespace&) = delete;
   ~Namespace();
 
-  NetlinkSocket& socket() { return socket_; }
+  NetlinkSocket& socket() { return *socket_; }
   [[nodiscard]] const Fd& handle() const { return handle_; }
   /// Runs `work` in this one, for the time that it takes.
   void inside(const std::function<void()>& work) const;
@@ -32,7 +34,7 @@ class Namespace {
  private:
   Fd before_;
   Fd handle_;
-  NetlinkSocket socket_;
+  std::optional<NetlinkSocket> socket_;
 };
 
 /// A folder that is empty at first, and gone afterwards.

@@ -4,7 +4,8 @@
 #include <string>
 #include <string_view>
 
-#include "net/addresses.h"
+#include "base/ip.h"
+#include "base/mac_address.h"
 
 /// Ethernet frames as a guest could write them, and what to look for in those that arrive.
 namespace lambdo::net {

@@ -23,9 +23,10 @@
 #include "base/syscalls.h"
 #include "fixture.h"
 #include "frames.h"
-#include "net/ip.h"
+#include "net/addresses.h"
 #include "net/link.h"
 #include "net/nftables.h"
+#include "net/undo.h"
 #include "test.h"
 
 namespace lambdo::net {

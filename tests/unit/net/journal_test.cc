@@ -7,17 +7,18 @@
 
 #include "base/syscalls.h"
 #include "fixture.h"
-#include "net/ip.h"
+#include "net/addresses.h"
 #include "net/link.h"
 #include "net/nftables.h"
 #include "net/ruleset.h"
 #include "net/tap.h"
+#include "net/undo.h"
 #include "test.h"
 
 namespace lambdo::net {
 
-static Made link_made(const Link& link) {
-  return {Made::Kind::link, link.name, "", link.mac.text()};
+static JournalEntry link_entry(const Link& link) {
+  return {JournalEntry::Kind::link, link.name, "", link.mac.text()};
 }
 
 static void append(const std::string& path, const std::string& text) {
@@ -27,13 +28,13 @@ static void append(const std::string& path, const std::string& text) {
 
 TEST_CASE("what is recorded and not struck out is there after the next start") {
   const TestFolder folder;
-  const Made rules{Made::Kind::rules, "lambdo0", "", ""};
-  const Made link{Made::Kind::link, "lambdo0", "", "02:00:00:00:00:01"};
-  const Made neighbour{Made::Kind::neighbour, "lambdo0", "10.0.0.2", "02:00:00:00:00:02"};
+  const JournalEntry rules{JournalEntry::Kind::rules, "lambdo0", "", ""};
+  const JournalEntry link{JournalEntry::Kind::link, "lambdo0", "", "02:00:00:00:00:01"};
+  const JournalEntry neighbour{JournalEntry::Kind::neighbour, "lambdo0", "10.0.0.2", "02:00:00:00:00:02"};
   {
     Journal journal = value_of(Journal::open(folder.path()));
     CHECK(journal.entries().empty());
-    for (const Made& made : {link, rules, neighbour}) require_ok(journal.record(made));
+    for (const JournalEntry& entry : {link, rules, neighbour}) require_ok(journal.record(entry));
     require_ok(journal.strike(rules));
     require_ok(journal.strike(rules));
   }
@@ -44,7 +45,7 @@ TEST_CASE("what is recorded and not struck out is there after the next start") {
 
 TEST_CASE("a line that was being written at the end is none, and what was damaged is counted") {
   const TestFolder folder;
-  const Made rules{Made::Kind::rules, "lambdo0", "", ""};
+  const JournalEntry rules{JournalEntry::Kind::rules, "lambdo0", "", ""};
   require_ok(value_of(Journal::open(folder.path())).record(rules));
   append(folder.path() + "/journal", "nonsense\n+ link only-two\n+ planet mars - -\n+ link half");
   Journal journal = value_of(Journal::open(folder.path()));
@@ -68,9 +69,9 @@ TEST_CASE("a journal does not grow with what has come and gone") {
   const TestFolder folder;
   Journal journal = value_of(Journal::open(folder.path()));
   for (int i = 0; i < 10'000; ++i) {
-    const Made made{Made::Kind::neighbour, "lambdo0", "10.0.0.2", "02:00:00:00:00:02"};
-    require_ok(journal.record(made));
-    require_ok(journal.strike(made));
+    const JournalEntry entry{JournalEntry::Kind::neighbour, "lambdo0", "10.0.0.2", "02:00:00:00:00:02"};
+    require_ok(journal.record(entry));
+    require_ok(journal.strike(entry));
   }
   CHECK(std::filesystem::file_size(folder.path() + "/journal") < 300'000);
 }
@@ -86,14 +87,14 @@ TEST_CASE("links and rules that are recorded are removed, and nothing else") {
   const Fd tap = value_of(create_tap({.name = "tap0", .persistent = true}));
   Nftables nftables = value_of(Nftables::open());
   static_cast<void>(value_of(nftables.run("add table inet lambdo_lambdo0\nadd table inet mine\n", "tables")));
-  for (const Made& made : std::vector<Made>{
-           link_made(bridge),
-           {Made::Kind::link, "others", "", mac_of("not that one").text()},
-           {Made::Kind::link, "gone", "", mac_of("gone").text()},
-           {Made::Kind::rules, "lambdo0", "", ""},
-           link_made(value_of(find_link(socket, "tap0"))),
+  for (const JournalEntry& entry : std::vector<JournalEntry>{
+           link_entry(bridge),
+           {JournalEntry::Kind::link, "others", "", mac_of("not that one").text()},
+           {JournalEntry::Kind::link, "gone", "", mac_of("gone").text()},
+           {JournalEntry::Kind::rules, "lambdo0", "", ""},
+           link_entry(value_of(find_link(socket, "tap0"))),
        }) {
-    require_ok(journal.record(made));
+    require_ok(journal.record(entry));
   }
   require_ok(undo_all(socket, journal));
   CHECK(journal.entries().empty());
@@ -122,13 +123,13 @@ TEST_CASE("what is recorded at another's interface is removed, and nothing else"
     const Neighbour stays{value_of(IpAddress::parse(foreign)), mac_of("foreign")};
     require_ok(set_neighbour(socket, others, value_of(IpAddress::parse(left)), mac_of("left")));
     require_ok(set_neighbour(socket, others, stays.address, stays.mac));
-    for (const Made& made : std::vector<Made>{
-             {Made::Kind::address, "others", ours, ""},
-             {Made::Kind::address, "others", gone_address, ""},
-             {Made::Kind::neighbour, "others", left, mac_of("left").text()},
-             {Made::Kind::neighbour, "others", foreign, mac_of("another").text()},
+    for (const JournalEntry& entry : std::vector<JournalEntry>{
+             {JournalEntry::Kind::address, "others", ours, ""},
+             {JournalEntry::Kind::address, "others", gone_address, ""},
+             {JournalEntry::Kind::neighbour, "others", left, mac_of("left").text()},
+             {JournalEntry::Kind::neighbour, "others", foreign, mac_of("another").text()},
          }) {
-      require_ok(journal.record(made));
+      require_ok(journal.record(entry));
     }
     require_ok(undo_all(socket, journal));
     CHECK(journal.entries().empty());

@@ -10,6 +10,7 @@ import time
 
 import check_project
 import clang_tidy
+import precompiled_includes
 from project_files import ROOT, cpp_files, shell_files
 
 
@@ -37,6 +38,7 @@ def shell_scripts():
 def checks(options):
     return {
         **check_project.CHECKS,
+        "precompiled includes": precompiled_includes.precompiled_includes,
         "shell scripts": shell_scripts,
         "clang-format": clang_format,
         "clang-tidy": lambda: clang_tidy.problems(say, options.all),

@@ -62,3 +62,33 @@ run_logged() {
   fi
   return "$status"
 }
+
+started=()
+
+# start_logged LOG MESSAGE COMMAND...: the same beside what follows, without a word until finish_logged.
+start_logged() {
+  local log=$logs/$1.log message=$2
+  shift 2
+  mkdir -p "$logs"
+  "$@" >"$log" 2>&1 </dev/null &
+  started+=("$! $SECONDS $log $message")
+}
+
+# Waits for everything that start_logged has started; shows the end of the logs of what failed. Status 1 when something did.
+finish_logged() {
+  local entry pid start log message status failed=0
+  for entry in "${started[@]}"; do
+    read -r pid start log message <<<"$entry"
+    status=0
+    wait "$pid" || status=$?
+    if ((status == 0)); then
+      say "$message: done $((SECONDS - start)) s after its start"
+    else
+      failed=1
+      fail "$message: failed with status $status; the end of ${log#"$root/"}:"
+      tail -n 40 "$log" | sed 's/^/  | /' >&2
+    fi
+  done
+  started=()
+  return "$failed"
+}

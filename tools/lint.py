@@ -1,7 +1,8 @@
 """All checks of the sources: format, clang-tidy, the project's own rules, scripts. One line per check, then a count.
 
-Usage: lint.py [--counts FILE]; the file gets "PASSED FAILED SKIPPED". Status 1 when a check failed.
+clang-tidy looks at what changed (clang_tidy.py says what that is), or with --all at everything. Status 1 when a check failed.
 """
+import argparse
 import pathlib
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import time
 
 import check_project
 import clang_tidy
+import precompiled_includes
 from project_files import ROOT, cpp_files, shell_files
 
 
@@ -33,17 +35,23 @@ def shell_scripts():
         ["shellcheck", "--external-sources", "--source-path=SCRIPTDIR", "--format=gcc", *shell_files()])
 
 
-CHECKS = {
-    **check_project.CHECKS,
-    "shell scripts": shell_scripts,
-    "clang-format": clang_format,
-    "clang-tidy": lambda: clang_tidy.problems(say),
-}
+def checks(options):
+    return {
+        **check_project.CHECKS,
+        "precompiled includes": precompiled_includes.precompiled_includes,
+        "shell scripts": shell_scripts,
+        "clang-format": clang_format,
+        "clang-tidy": lambda: clang_tidy.problems(say, options.all),
+    }
 
 
 def main():
-    failed = 0
-    for name, check in CHECKS.items():
+    parser = argparse.ArgumentParser(description="all checks of the sources")
+    parser.add_argument("--all", action="store_true", help="clang-tidy for all files, not only for what changed")
+    parser.add_argument("--counts", metavar="FILE", help='gets "PASSED FAILED SKIPPED"')
+    options = parser.parse_args()
+    failed, chosen = 0, checks(options)
+    for name, check in chosen.items():
         start = time.monotonic()
         problems = list(check())
         failed += bool(problems)
@@ -51,8 +59,8 @@ def main():
             print(f"  {problem}")
         verdict = f"FAILED, {len(problems)} problems" if problems else "ok"
         print(f"lint: {name}: {verdict} ({time.monotonic() - start:.1f} s)", flush=True)
-    if sys.argv[1:2] == ["--counts"]:
-        pathlib.Path(sys.argv[2]).write_text(f"{len(CHECKS) - failed} {failed} 0\n")
+    if options.counts:
+        pathlib.Path(options.counts).write_text(f"{len(chosen) - failed} {failed} 0\n")
     sys.exit(1 if failed else 0)
 
 

@@ -25,25 +25,43 @@ def count_program(run):
     return passed, failed if ended_well else max(failed, 1), skipped
 
 
+def add_up(counts_of_parts):
+    """Of a program that is run in parts, each with other cases: a case that a part leaves out is skipped only where no part
+    runs it, and one that two parts run is a mistake."""
+    passed, failed, skipped = (sum(column) for column in zip(*counts_of_parts))
+    if len(counts_of_parts) > 1:
+        cases = max(sum(counts) for counts in counts_of_parts)
+        skipped = cases - passed - failed
+        if skipped < 0:
+            return passed, failed + 1, 0
+    return passed, failed, skipped
+
+
 def count_meson(path):
-    total = (0, 0, 0)
+    parts = {}
     for line in pathlib.Path(path).read_text().splitlines():
         run = json.loads(line)
-        counts = count_program(run)
+        parts.setdefault(run["command"][0], []).append((run, count_program(run)))
+    total = (0, 0, 0)
+    for runs in parts.values():
+        counts = add_up([counts for _, counts in runs])
         total = tuple(map(sum, zip(total, counts)))
-        print(f"unit: {run['name']}: {describe(*counts)}")
+        names = " and ".join(f"{run['name']} ({run['duration']:.0f} s)" for run, _ in runs)
+        print(f"unit: {names}: {describe(*counts)}")
     return total
 
 
 def count_junit(path):
     passed = failed = skipped = 0
     for case in xml.etree.ElementTree.parse(path).getroot().iter("testcase"):
+        # xdist writes the group behind the name.
+        name = case.get("name").partition("@")[0]
         if case.find("failure") is not None or case.find("error") is not None:
             failed += 1
-            print(f"e2e: {case.get('classname')}::{case.get('name')} failed")
+            print(f"e2e: {case.get('classname')}::{name} failed")
         elif (skip := case.find("skipped")) is not None:
             skipped += 1
-            print(f"e2e: {case.get('classname')}::{case.get('name')} skipped: {skip.get('message')}")
+            print(f"e2e: {case.get('classname')}::{name} skipped: {skip.get('message')}")
         else:
             passed += 1
     print(f"e2e: {describe(passed, failed, skipped)}")

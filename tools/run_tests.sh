@@ -1,7 +1,11 @@
 #!/usr/bin/env bash
 # Runs kinds of tests against one build folder and counts them: tools/run_tests.sh FOLDER KIND...
-# KIND: lint, unit, e2e, nested (what needs a KVM that works), reports (what sanitizers found, also in a server
-# that a test did not watch). All kinds run, whatever fails; the last line is "N passed, N failed[, N skipped]".
+# KIND: lint, unit, e2e, e2e-quick (the most telling of them), e2e-load (load, soak and kills with the numbers that are
+# promised), nested (what needs a KVM that works), reports (what sanitizers found, also in a server that a test did not
+# watch). All kinds run, whatever fails; the last line is "N passed, N failed[, N skipped]".
+#
+# Unit and end-to-end tests wait more than they compute, so several run at a time, and lint takes what they leave of the
+# processors. What fills the machine, or measures it, runs alone.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 cd "$root"
@@ -12,7 +16,26 @@ counts=$logs/counts-$name
 rm -rf "$counts"
 mkdir -p "$counts"
 
-test_lint() { /usr/bin/python3 tools/lint.py --counts "$counts/lint" || true; }
+processors=$(nproc)
+# Each is slow enough with sanitizers and coverage.
+workers=$([[ $name == release ]] && echo $((processors + 1)) || echo "$processors")
+
+# Only what nothing else wants of the processors: timings of the tests beside it stay what they are.
+start_lint() {
+  echo "0 1 0" >"$counts/lint" # unless it comes to an end
+  nice -n 19 /usr/bin/python3 tools/lint.py --counts "$counts/lint" >"$logs/lint.log" 2>&1 </dev/null &
+  lint=$!
+  trap '[[ -z $lint ]] || kill "$lint"' EXIT
+}
+
+finish_lint() {
+  [[ -n ${lint:-} ]] || return 0
+  say "waiting for lint, which ran beside the tests"
+  renice -n 0 -g "$(ps -o pgid= -p "$lint" | tr -d ' ')" >/dev/null 2>&1 || true
+  wait "$lint" || true
+  lint=
+  grep -vE '^\.\.\. clang-tidy: [0-9]+ of' "$logs/lint.log" || true
+}
 
 test_unit() {
   if [[ -e build/guest-kernel/vmlinuz ]]; then
@@ -21,21 +44,31 @@ test_unit() {
   rm -f "$build/meson-logs/testlog.json"
   # Sanitizers are slow; a hanging test still ends.
   run_logged "unit-$name" "unit tests" meson test -C "$build" --suite unit --no-rebuild --print-errorlogs \
-    --timeout-multiplier "$([[ $name == release ]] && echo 1 || echo 5)" || true
+    --num-processes $((2 * processors)) --timeout-multiplier "$([[ $name == release ]] && echo 2 || echo 5)" || true
   /usr/bin/python3 tools/results.py meson "$build/meson-logs/testlog.json" "$counts/unit"
 }
 
-test_e2e() {
-  local report=$logs/e2e-$name.xml
-  if ! compgen -G 'tests/e2e/test_*.py' >/dev/null; then
-    warn "tests/e2e has no tests"
-    return
-  fi
+# run_pytest NAME MESSAGE ARGUMENT...: end-to-end tests, counted under this name.
+run_pytest() {
+  local step=$1 message=$2 report=$logs/$1-$name.xml
+  shift 2
   rm -f "$report"
   LAMBDO_BIN=$root/$build/src/cli/lambdo LAMBDO_AGENT=$root/$build/agent/lambdo-agent \
-    run_logged "e2e-$name" "end-to-end tests" /usr/bin/python3 -m pytest tests/e2e -p no:cacheprovider \
-    --tb=short -rfEs -q --junitxml="$report" || true
-  /usr/bin/python3 tools/results.py junit "$report" "$counts/e2e"
+    run_logged "$step-$name" "$message" /usr/bin/python3 -m pytest tests/e2e -p no:cacheprovider \
+    --tb=short -rfEs -q --junitxml="$report" "$@" || true
+  /usr/bin/python3 tools/results.py junit "$report" "$counts/$step"
+}
+
+test_e2e() {
+  run_pytest e2e "end-to-end tests, $workers at a time" -n "$workers" --dist loadgroup -m 'not alone'
+  run_pytest e2e-alone "end-to-end tests that need the machine for themselves" -m alone
+}
+
+test_e2e-quick() { run_pytest e2e-quick "the most telling end-to-end tests" -n "$workers" --dist loadgroup -m quick; }
+
+test_e2e-load() {
+  LAMBDO_LOAD_RUNS=${LAMBDO_LOAD_RUNS:-10000} LAMBDO_NETWORK_RUNS=${LAMBDO_NETWORK_RUNS:-5000} \
+    LAMBDO_KILL_POINTS=${LAMBDO_KILL_POINTS:-50} run_pytest e2e-load "load, soak and kills" -m load
 }
 
 test_nested() {
@@ -63,8 +96,13 @@ test_reports() {
 
 rm -rf "$build/reports"
 mkdir -p "$build/reports"
+[[ " $* " != *' lint '* ]] || start_lint
 for kind in "$@"; do
+  # Suites on virtual processors want all of the real ones.
+  [[ $kind != nested ]] || finish_lint
+  [[ $kind != lint ]] || continue
   say "$kind ($build)"
   "test_$kind"
 done
+finish_lint
 exec /usr/bin/python3 tools/results.py total "$counts"

@@ -34,6 +34,7 @@ def fill(server, pool, running, queued, seconds):
     return futures
 
 
+@pytest.mark.quick
 def test_full_queue_refuses_with_429_and_when_to_come_back(servers):
     server = servers.start(runner={"max_running": 2, "queue_length": 2})
     with server.same_ledger(), concurrent.futures.ThreadPoolExecutor(8) as pool:
@@ -73,6 +74,7 @@ def test_queue_of_length_zero_refuses_what_cannot_start_at_once(servers):
     server.assert_works()
 
 
+@pytest.mark.alone
 def test_tenfold_overload_is_answered_only_with_200_429_or_503_and_passes(servers):
     server = servers.start(runner={"max_running": 2, "queue_length": 4, "queue_timeout_ms": 2000 * configs.SLOW})
     with server.same_ledger(20):
@@ -113,6 +115,7 @@ def answers(server):
         return False
 
 
+@pytest.mark.quick
 def test_runs_go_in_parallel(servers):
     server = servers.start(["bash"], runner={"max_running": 8})
     began = time.monotonic()
@@ -161,6 +164,7 @@ time.sleep(0.02)
 """
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("parallel", [2, 16])
 def test_canary_of_a_run_is_never_seen_in_another(servers, parallel):
     server = servers.start([configs.language("python", warm=4), "bash"], runner={"max_running": 16})

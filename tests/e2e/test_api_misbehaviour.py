@@ -130,6 +130,7 @@ def test_broken_request_behind_a_good_one_does_not_take_its_answer(serving, data
         assert response is not None and response.status in statuses, response
 
 
+@pytest.mark.quick
 def test_smuggled_request_is_never_answered(serving):
     hidden = request("GET", "/languages")
     data = post(b"Content-Length: %d\r\nTransfer-Encoding: chunked\r\n" % (5 + len(hidden)), b"0\r\n\r\n" + hidden)
@@ -222,6 +223,7 @@ BAD_BODIES = [
 ]
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize("body, named", [row[1:] for row in BAD_BODIES], ids=[row[0] for row in BAD_BODIES])
 def test_bad_body_is_refused_by_the_name_of_its_field_and_the_connection_goes_on(serving, body, named):
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
@@ -344,6 +346,7 @@ def test_chunked_body_is_put_together_and_its_trailers_dropped(serving, size):
         assert connection.response().json()["stdout"] == "ok\n"
 
 
+@pytest.mark.quick
 def test_pipelined_requests_are_answered_in_their_order(serving):
     slow_first = request("POST", "/run", run_body("bash", "sleep 0.3; echo first"))
     quick = [request("GET", "/health"), request("POST", "/run", run_body("bash", "echo third")),

@@ -99,6 +99,7 @@ def where(serving, how):
     return ["--local", "--config", configs.write(serving.folder / "local", own)]
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize("how", ["server", "local"])
 def test_run_is_like_running_the_program(serving, program, how):
     done = lambdo("run", *where(serving, how), "-l", "bash", "-i", "-", *program, "--", "one", "two words", stdin="input\n")
@@ -173,6 +174,7 @@ def is_running(marker):
     return False
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize("command", [["serve"], ["run", "--local", "-l", "x", "f"], ["image", "ls"]],
                          ids=lambda command: command[0])
 def test_a_wrong_configuration_is_told_by_all_commands_alike(tmp_path, command):

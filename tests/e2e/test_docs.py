@@ -40,6 +40,7 @@ def run_example(serving, command):
     return done.stdout
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize("command, shown", EXAMPLES, ids=[command.split("-d")[0][-30:] for command, _ in EXAMPLES])
 def test_example_runs_as_printed(serving, command, shown):
     output = run_example(serving, command)

@@ -92,6 +92,7 @@ def assert_ended_in_time(answer, wall_ms):
     assert -5 <= late_ms <= 100 * configs.SLOW, f"{late_ms} ms after the deadline: {answer['timings']}"
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize("language, code", [("bash", BASH_BOMB), ("python", PYTHON_BOMB)])
 def test_fork_bomb_stays_in_its_limit_and_ends(serving, language, code):
     wall_ms = 1500 * configs.SLOW
@@ -111,6 +112,7 @@ def test_fork_bomb_stays_in_its_limit_and_ends(serving, language, code):
     assert most - before <= 20 + 15, f"{most} processes at one time, {before} before"
 
 
+@pytest.mark.alone
 def test_others_run_while_a_fork_bomb_does(serving):
     bomb = threading.Thread(target=serving.run, args=("python", PYTHON_BOMB),
                             kwargs={"limits": {"wall_ms": 2000 * configs.SLOW, "processes": 50}})
@@ -122,6 +124,7 @@ def test_others_run_while_a_fork_bomb_does(serving):
         bomb.join()
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize("code", [
     "data = [b'x' * (1 << 20) for _ in range(100_000)]",
     "import mmap, sys\narea = mmap.mmap(-1, 1 << 30)\nfor at in range(0, 1 << 30, 4096): area[at] = 1\n",
@@ -172,6 +175,7 @@ def test_output_of_exactly_its_limit_is_whole(serving):
     assert (answer["stdout"], answer["steps"][0]["truncated"]) == ("x" * 1000, False)
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("wall_ms", [100 * configs.SLOW, 500 * configs.SLOW])
 def test_spinning_program_is_killed_within_100_ms_of_its_deadline(serving, wall_ms):
     for _ in range(5):
@@ -185,6 +189,7 @@ def test_spinning_program_is_killed_within_100_ms_of_its_deadline(serving, wall_
         assert outside_ms < wall_ms + 1500 * configs.SLOW
 
 
+@pytest.mark.alone
 def test_spinning_on_many_processes_is_killed_in_time(serving):
     wall_ms = 500 * configs.SLOW
     answer = serving.run("bash", "for i in $(seq 20); do while :; do :; done & done; wait", limits={"wall_ms": wall_ms})
@@ -215,6 +220,7 @@ def test_timeout_keeps_what_was_written_in_its_step(serving):
     assert (answer["steps"][0]["stdout"], answer["steps"][0]["stderr"]) == ("partial\n", "error\n")
 
 
+@pytest.mark.alone
 def test_timeout_covers_all_steps_together(servers):
     slow = configs.language("bash", steps=[{"command": "sleep 0.4; echo one"}, {"command": "sleep 100"}])
     answer = servers.start([slow]).run("bash", "true", limits={"wall_ms": 900 * configs.SLOW})
@@ -233,6 +239,7 @@ def test_daemon_in_its_own_session_that_ignores_signals_dies_with_its_run(servin
     wait_until(lambda: not ledger.processes_with(marker), 1, "the daemon lives on")
 
 
+@pytest.mark.alone
 def test_program_that_ignores_every_signal_is_killed_at_its_deadline(serving):
     wall_ms = 500 * configs.SLOW
     code = "trap '' TERM INT HUP QUIT USR1 USR2 PIPE ALRM; while :; do sleep 0.01; done"
@@ -241,6 +248,7 @@ def test_program_that_ignores_every_signal_is_killed_at_its_deadline(serving):
     assert_ended_in_time(answer, wall_ms)
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize("folder", ["/workspace", "/tmp", "/dev/shm"])
 def test_disk_has_a_limit_and_the_program_is_told(serving, folder):
     code = (f"import errno, os\nfile = open('{folder}/big', 'wb', buffering=0)\nwritten = 0\n"
@@ -333,6 +341,7 @@ def test_hundreds_of_orphans_are_reaped(serving):
     assert (answer["status"], answer["stdout"]) == (0, "done\n"), answer
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize("code, refused", [
     ("mount -t tmpfs none /tmp", True),
     ("unshare -U true", True),

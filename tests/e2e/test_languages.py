@@ -48,6 +48,7 @@ def serving(shared_servers):
     return shared_servers.start(ALL)
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize("language", ALL)
 def test_program_gets_files_arguments_environment_and_input_and_its_exit_code_comes_back(serving, language):
     answer = serving.run(language, PROGRAMS[language], args=["one", "two three"], env={"COLOUR": "dark blue"},
@@ -61,6 +62,7 @@ def test_program_gets_files_arguments_environment_and_input_and_its_exit_code_co
     assert not (step["timed_out"] or step["oom_killed"] or step["truncated"])
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize("language", ALL)
 def test_answer_has_the_fields_of_the_contract_with_sensible_values(serving, language):
     answer = serving.run(language, HELLO[language])
@@ -124,6 +126,7 @@ def test_entrypoint_chooses_the_file_that_is_started(serving):
     assert serving.run("bash", files, entrypoint="deep/er/second.sh")["stdout"] == "second\n/workspace\n"
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize("name", ["with space.sh", "quo'te.sh", '"; echo injected; ".sh', "$(echo injected).sh",
                                   "-c.sh", "`id`.sh", "ünïcode.sh", "new\nline.sh"])
 def test_file_names_are_never_read_by_the_shell(serving, name):
@@ -205,12 +208,14 @@ def test_health_names_the_engine_what_to_know_about_it_and_the_pools(serving):
     assert [pool["language"] for pool in health["pools"]] == list(ALL)
 
 
+@pytest.mark.quick
 def test_guest_is_used_once_and_gives_nothing_to_the_next(serving):
     for _ in range(3):
         answer = serving.run("bash", "ls /tmp /dev/shm; cat /tmp/left 2>/dev/null; echo x | tee /tmp/left > /dev/shm/left")
         assert (answer["status"], answer["stdout"].split()) == (0, ["/dev/shm:", "/tmp:"])
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize("language", ALL)
 def test_runs_leave_nothing(serving, language):
     serving.run(language, HELLO[language])

@@ -58,6 +58,7 @@ def gone_within(marker, seconds):
 
 # ---- clients that leave
 
+@pytest.mark.quick
 @pytest.mark.parametrize("how", ["closed", "reset"])
 def test_client_that_leaves_mid_run_takes_its_guest_along_within_a_second(servers, how):
     server = servers.start()
@@ -88,6 +89,7 @@ def test_client_that_leaves_the_queue_gives_its_place_up(servers):
 
 # ---- ending
 
+@pytest.mark.quick
 def test_sigterm_lets_runs_finish_and_takes_no_new_ones(servers):
     server = servers.start()
     runs = [sleeping(server, 1.5 * configs.SLOW)[0] for _ in range(3)]
@@ -182,6 +184,7 @@ def test_drain_timeout_kills_what_still_runs(servers):
 
 # ---- being killed
 
+@pytest.mark.quick
 @pytest.mark.parametrize("also_launcher", [False, True], ids=["server", "server and launcher"])
 @pytest.mark.parametrize("delay_s", [0.0, 0.05, 0.4])
 def test_killed_server_leaves_nothing_that_the_next_start_does_not_remove(servers, also_launcher, delay_s):
@@ -333,6 +336,7 @@ BAD_CONFIGS = [
 ]
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize("text, line, named", BAD_CONFIGS)
 @pytest.mark.parametrize("command", [["serve", "--config"], ["config", "check"]], ids=["serve", "check"])
 def test_bad_configuration_is_refused_with_file_line_and_key(tmp_path, command, text, line, named):
@@ -344,6 +348,7 @@ def test_bad_configuration_is_refused_with_file_line_and_key(tmp_path, command, 
     assert line is None or int(found[1]) == line, done.stderr
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize("change, named", [
     ({"agent": {"path": "/nonexistent/agent"}}, "/nonexistent/agent"),
     ({"state_dir": "/proc/no/such"}, "/proc/no"),

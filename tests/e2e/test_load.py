@@ -7,12 +7,14 @@ import json
 import os
 import time
 
+import pytest
+
 import configs
 import http_client
 import ledger
 from server import run_body
 
-RUNS = int(os.environ.get("LAMBDO_LOAD_RUNS", 2000 if configs.SLOW == 1 else 200))
+RUNS = int(os.environ.get("LAMBDO_LOAD_RUNS", 400 if configs.SLOW == 1 else 200))
 PARALLEL = 8
 MAX_SECONDS_PER_RUN = 0.1 * configs.SLOW
 MAX_GROWTH_KB = 1024
@@ -41,6 +43,7 @@ def run_all(server, count):
     return time.monotonic() - began
 
 
+@pytest.mark.load
 def test_thousands_of_runs_are_right_and_leave_nothing(servers, record_property):
     server = servers.start([configs.language("bash", warm=8)], runner={"max_running": PARALLEL})
     run_all(server, PARALLEL)

@@ -132,6 +132,7 @@ def test_the_http_server_is_shown(serving):
     assert value(samples, "lambdo_http_buffered_bytes") == 0
 
 
+@pytest.mark.quick
 def test_the_documented_metrics_are_those_there_are(serving):
     serving.run("bash", "true")
     assert serving.post_run(run_body("cobol", "x")).status == 404

@@ -92,6 +92,7 @@ def seen():
         return answer.read().decode().splitlines()
 
 
+@pytest.mark.quick
 def test_a_page_is_fetched_with_egress_and_not_without(server):
     answer = probe(server)
     assert answer["page"] == "a page of the world\n"
@@ -129,6 +130,7 @@ def test_a_request_gets_what_the_server_lets_it_ask_for(server):
     server.assert_works()
 
 
+@pytest.mark.quick
 def test_what_is_denied_never_leaves_the_host(server):
     targets = [f"{WORLD}-8001", f"{WORLD}-9000", f"{DENIED}-8000", f"{METADATA}-8000", f"{WORLD_IPV6}-8000",
                "168.63.129.16-8000", "100.100.100.200-8000",

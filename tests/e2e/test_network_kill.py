@@ -17,7 +17,7 @@ import network_ledger
 from private_network import WORLD
 from server import run_body, wait_until
 
-POINTS = int(os.environ.get("LAMBDO_KILL_POINTS", 8))
+POINTS = int(os.environ.get("LAMBDO_KILL_POINTS", 4))
 SEED = int(os.environ.get("LAMBDO_KILL_SEED", time.time_ns() % 1_000_000))
 PARALLEL = 6
 MOST_S = 2 * configs.SLOW
@@ -128,6 +128,7 @@ def server(world, servers):
                            runner={"max_running": PARALLEL})
 
 
+@pytest.mark.load
 def test_a_server_that_is_killed_under_load_is_cleaned_up_after(server, record_property):
     choose = random.Random(SEED)
     print(f"{POINTS} points, LAMBDO_KILL_SEED={SEED}")

@@ -18,7 +18,7 @@ import configs
 import network_ledger
 from server import wait_until
 
-RUNS = int(os.environ.get("LAMBDO_NETWORK_RUNS", 200))
+RUNS = int(os.environ.get("LAMBDO_NETWORK_RUNS", 120))
 PARALLEL = 8
 # Room for twice the guests that are there at a time, so that addresses come round many times.
 BRIDGE = {"bridge": "lambdo3", "bridge_address": "10.99.0.1/26"}
@@ -123,6 +123,7 @@ def server(world, servers):
                          runner={"max_running": PARALLEL})
 
 
+@pytest.mark.load
 def test_guests_have_addresses_of_their_own_and_leave_nothing(server, record_property):
     run_all(server, 2 * PARALLEL)
     with server.same_ledger(30):

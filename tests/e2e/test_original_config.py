@@ -74,6 +74,7 @@ def start_original(servers):
     return server.start()
 
 
+@pytest.mark.quick
 def test_original_file_serves_original_requests(servers):
     server = start_original(servers)
     body = {"language": "NODE", "version": "12.22", "input": "", "code": [

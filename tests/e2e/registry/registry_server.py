@@ -14,10 +14,21 @@ import time
 USER, PASSWORD = "someone", "a secret"
 
 
+# Below those that the kernel chooses by itself, and others for each process of tests: nobody else takes a port between the
+# moment in which it is found free and that in which its server listens.
+WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+PORTS = iter(range(20000 + WORKER % 12 * 1000, 21000 + WORKER % 12 * 1000))
+
+
 def free_port():
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
+    for port in PORTS:
+        with socket.socket() as listener:
+            try:
+                listener.bind(("127.0.0.1", port))
+                return port
+            except OSError:
+                continue
+    raise AssertionError("no port is free")
 
 
 def openssl(*arguments, folder):

@@ -3,6 +3,7 @@
 A layer is a list of entries; `Layer.pack` gives it as gzip, zstd or plain tar. Everything is deterministic.
 """
 import dataclasses
+import functools
 import gzip
 import hashlib
 import io
@@ -11,6 +12,7 @@ import shutil
 import subprocess
 import tarfile
 
+MOST_KEPT_BYTES = 4 << 20
 BUSYBOX = shutil.which("busybox")
 OCI = "application/vnd.oci.image."
 MEDIA_TYPES = {"gzip": f"{OCI}layer.v1.tar+gzip", "zstd": f"{OCI}layer.v1.tar+zstd", "plain": f"{OCI}layer.v1.tar"}
@@ -46,8 +48,18 @@ def tar(entries):
 
 
 def pack(raw, compression):
+    """A table of images packs the same layer for each of its rows: what is not large is packed once."""
+    return pack_once(raw, compression) if len(raw) <= MOST_KEPT_BYTES else pack_anew(raw, compression)
+
+
+@functools.lru_cache(maxsize=64)
+def pack_once(raw, compression):
+    return pack_anew(raw, compression)
+
+
+def pack_anew(raw, compression):
     if compression == "gzip":
-        return gzip.compress(raw, mtime=0)
+        return gzip.compress(raw, compresslevel=6, mtime=0)
     if compression == "zstd":
         return subprocess.run(["zstd", "-q", "-c"], input=raw, stdout=subprocess.PIPE, check=True).stdout
     return raw

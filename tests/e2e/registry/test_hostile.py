@@ -161,6 +161,7 @@ def check_nothing_is_stored(store):
     assert [path for path in pathlib.Path(store, "blobs").rglob("*") if path.is_file()] == []
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize("case", REGISTRY)
 def test_a_registry_that_misbehaves_is_refused(scripted, outside, tmp_path, case):
     part, action, wanted = REGISTRY[case]

@@ -28,6 +28,7 @@ def run_in(servers, image, store, code):
     return answer["stdout"]
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize("kind", KINDS)
 def test_an_image_is_pulled_and_a_program_runs_in_it(servers, registry, tmp_path, kind):
     store = tmp_path / "store"

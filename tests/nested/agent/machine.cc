@@ -14,6 +14,7 @@
 
 #include <linux/vm_sockets.h>
 
+#include <chrono>
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>

@@ -1,6 +1,7 @@
 #include "kvm/vm.h"
 
 #include <array>
+#include <chrono>
 #include <functional>
 #include <optional>
 #include <thread>

@@ -8,9 +8,9 @@
 #include <string>
 
 #include "base/syscalls.h"
-#include "kvm/acpi.h"
-#include "kvm/boot_params.h"
-#include "kvm/cpu_state.h"
+#include "kvm/boot/acpi.h"
+#include "kvm/boot/boot_params.h"
+#include "kvm/boot/cpu_state.h"
 #include "kvm/ioctl.h"
 #include "kvm/probe.h"
 #include "virtio/mmio.h"

@@ -7,9 +7,9 @@
 
 #include "base/error.h"
 #include "base/fd.h"
-#include "kvm/boot_archive.h"
+#include "kvm/boot/boot_archive.h"
+#include "kvm/boot/kernel_image.h"
 #include "kvm/guest_ram.h"
-#include "kvm/kernel_image.h"
 #include "kvm/vcpu.h"
 #include "virtio/interrupt_status.h"
 

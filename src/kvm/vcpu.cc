@@ -10,7 +10,7 @@
 
 #include "base/check.h"
 #include "base/text.h"
-#include "kvm/cpu_state.h"
+#include "kvm/boot/cpu_state.h"
 #include "kvm/cpuid.h"
 #include "kvm/ioctl.h"
 #include "kvm/vcpu_threads.h"

@@ -11,10 +11,10 @@
 #include <vector>
 
 #include "base/error.h"
-#include "kvm/boot_archive.h"
+#include "kvm/boot/boot_archive.h"
+#include "kvm/boot/kernel_image.h"
 #include "kvm/console.h"
 #include "kvm/device_slot.h"
-#include "kvm/kernel_image.h"
 #include "kvm/machine.h"
 #include "kvm/memory_layout.h"
 #include "kvm/serial.h"

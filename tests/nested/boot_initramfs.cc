@@ -3,7 +3,7 @@
 #include <cstdio>
 
 #include "guest.h"
-#include "kvm/command_line.h"
+#include "kvm/boot/command_line.h"
 #include "vm_host.h"
 
 namespace lambdo::kvm {

@@ -8,7 +8,7 @@
 #include <utility>
 
 #include "guest.h"
-#include "kvm/command_line.h"
+#include "kvm/boot/command_line.h"
 #include "net/tap.h"
 #include "reactor/blocking_pool.h"
 #include "virtio_net/device.h"

@@ -6,8 +6,8 @@
 #include <iterator>
 #include <map>
 
-#include "kvm/command_line.h"
-#include "kvm/kernel_modules.h"
+#include "kvm/boot/command_line.h"
+#include "kvm/boot/kernel_modules.h"
 
 namespace lambdo::kvm::guest {
 

@@ -12,8 +12,8 @@
 #include <vector>
 
 #include "guest.h"
-#include "kvm/command_line.h"
-#include "kvm/kernel_modules.h"
+#include "kvm/boot/command_line.h"
+#include "kvm/boot/kernel_modules.h"
 #include "kvm/probe.h"
 #include "reactor/operations.h"
 #include "reactor/scope.h"

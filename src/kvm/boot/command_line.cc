@@ -1,4 +1,4 @@
-#include "kvm/command_line.h"
+#include "kvm/boot/command_line.h"
 
 #include <arpa/inet.h>
 #include <net/if.h>

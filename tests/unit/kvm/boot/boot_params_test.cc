@@ -1,11 +1,11 @@
-#include "kvm/boot_params.h"
+#include "kvm/boot/boot_params.h"
 
 #include <asm/bootparam.h>
 
 #include <string>
 
 #include "fixture.h"
-#include "kvm/command_line.h"
+#include "kvm/boot/command_line.h"
 
 #include "test.h"
 

@@ -1,4 +1,4 @@
-#include "kvm/kernel_image.h"
+#include "kvm/boot/kernel_image.h"
 
 #include <asm/bootparam.h>
 
@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "fixture.h"
-#include "kvm/byte_writer.h"
+#include "kvm/boot/byte_writer.h"
 
 #include "test.h"
 

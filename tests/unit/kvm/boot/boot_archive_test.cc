@@ -1,4 +1,4 @@
-#include "kvm/boot_archive.h"
+#include "kvm/boot/boot_archive.h"
 
 #include <archive.h>
 #include <archive_entry.h>

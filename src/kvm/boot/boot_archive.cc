@@ -1,4 +1,4 @@
-#include "kvm/boot_archive.h"
+#include "kvm/boot/boot_archive.h"
 
 #include <sys/stat.h>
 
@@ -9,8 +9,8 @@
 
 #include "base/check.h"
 #include "base/syscalls.h"
-#include "kvm/byte_writer.h"
-#include "kvm/decompress.h"
+#include "kvm/boot/byte_writer.h"
+#include "kvm/boot/decompress.h"
 
 namespace lambdo::kvm {
 

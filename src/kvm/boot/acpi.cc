@@ -1,4 +1,4 @@
-#include "kvm/acpi.h"
+#include "kvm/boot/acpi.h"
 
 #include <array>
 #include <cstring>
@@ -7,8 +7,8 @@
 
 #include "base/check.h"
 #include "base/text.h"
-#include "kvm/aml.h"
-#include "kvm/byte_writer.h"
+#include "kvm/boot/aml.h"
+#include "kvm/boot/byte_writer.h"
 
 // Section numbers are those of ACPI 6.4.
 namespace lambdo::kvm {

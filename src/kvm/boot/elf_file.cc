@@ -1,4 +1,4 @@
-#include "kvm/elf_file.h"
+#include "kvm/boot/elf_file.h"
 
 #include <cstring>
 #include <string>

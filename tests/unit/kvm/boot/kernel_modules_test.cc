@@ -1,10 +1,10 @@
-#include "kvm/kernel_modules.h"
+#include "kvm/boot/kernel_modules.h"
 
 #include <string>
 #include <vector>
 
 #include "fixture.h"
-#include "kvm/elf_file.h"
+#include "kvm/boot/elf_file.h"
 
 #include "test.h"
 

@@ -1,4 +1,4 @@
-#include "kvm/decompress.h"
+#include "kvm/boot/decompress.h"
 
 #include <archive.h>
 

@@ -1,12 +1,12 @@
-#include "kvm/kernel_modules.h"
+#include "kvm/boot/kernel_modules.h"
 
 #include <algorithm>
 #include <optional>
 #include <ranges>
 
 #include "base/syscalls.h"
-#include "kvm/decompress.h"
-#include "kvm/elf_file.h"
+#include "kvm/boot/decompress.h"
+#include "kvm/boot/elf_file.h"
 
 namespace lambdo::kvm {
 

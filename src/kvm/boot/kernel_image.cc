@@ -1,4 +1,4 @@
-#include "kvm/kernel_image.h"
+#include "kvm/boot/kernel_image.h"
 
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -11,9 +11,9 @@
 
 #include "base/syscalls.h"
 #include "base/text.h"
-#include "kvm/bzimage.h"
-#include "kvm/decompress.h"
-#include "kvm/elf_file.h"
+#include "kvm/boot/bzimage.h"
+#include "kvm/boot/decompress.h"
+#include "kvm/boot/elf_file.h"
 
 namespace lambdo::kvm {
 

@@ -4,10 +4,10 @@
 
 #include "base/syscalls.h"
 #include "fixture.h"
-#include "kvm/boot_archive.h"
-#include "kvm/bzimage.h"
-#include "kvm/kernel_image.h"
-#include "kvm/kernel_modules.h"
+#include "kvm/boot/boot_archive.h"
+#include "kvm/boot/bzimage.h"
+#include "kvm/boot/kernel_image.h"
+#include "kvm/boot/kernel_modules.h"
 
 #include "test.h"
 

@@ -1,4 +1,4 @@
-#include "kvm/cpu_state.h"
+#include "kvm/boot/cpu_state.h"
 
 #include <array>
 #include <cstring>

@@ -1,9 +1,9 @@
-#include "kvm/aml.h"
+#include "kvm/boot/aml.h"
 
 #include <array>
 
 #include "base/check.h"
-#include "kvm/byte_writer.h"
+#include "kvm/boot/byte_writer.h"
 
 namespace lambdo::kvm::aml {
 

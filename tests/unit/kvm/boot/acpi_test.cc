@@ -1,4 +1,4 @@
-#include "kvm/acpi.h"
+#include "kvm/boot/acpi.h"
 
 #include <cstring>
 #include <map>
@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "fixture.h"
-#include "kvm/aml.h"
+#include "kvm/boot/aml.h"
 
 #include "test.h"
 

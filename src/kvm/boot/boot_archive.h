@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "base/error.h"
-#include "kvm/kernel_modules.h"
+#include "kvm/boot/kernel_modules.h"
 #include "kvm/memory_layout.h"
 #include "virtio/memory.h"
 

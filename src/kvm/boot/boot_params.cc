@@ -1,10 +1,10 @@
-#include "kvm/boot_params.h"
+#include "kvm/boot/boot_params.h"
 
 #include <asm/bootparam.h>
 
 #include <cstring>
 
-#include "kvm/command_line.h"
+#include "kvm/boot/command_line.h"
 
 namespace lambdo::kvm {
 

@@ -1,4 +1,4 @@
-#include "kvm/bzimage.h"
+#include "kvm/boot/bzimage.h"
 
 #include <asm/bootparam.h>
 
@@ -7,7 +7,7 @@
 #include <cstring>
 #include <string_view>
 
-#include "kvm/decompress.h"
+#include "kvm/boot/decompress.h"
 #include "kvm/memory_layout.h"
 
 namespace lambdo::kvm {

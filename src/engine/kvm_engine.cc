@@ -156,10 +156,10 @@ reactor::Task<Result<>> KvmEngine::KvmGuest::start_vm() {
   const auto command_line = CO_TRY(guest_command_line(token_, engine_.material_.kernel_arguments, told));
   kvm::VmConfig config{.ram_bytes = language_.ram_bytes,
                        .vcpu_count = language_.vcpu_count,
-                       .kernel = engine_.material_.kernel,
-                       .initrd = network_ ? language_.networked_archive : language_.archive,
-                       .token = token_,
-                       .command_line = command_line.text(),
+                       .source = {.kernel = engine_.material_.kernel,
+                                  .initrd = network_ ? language_.networked_archive : language_.archive,
+                                  .token = token_,
+                                  .command_line = command_line.text()},
                        .devices = {&rng_, &vsock_}};
   if (net_) config.devices.push_back(&*net_);
   if (!language_.has_own_init) {

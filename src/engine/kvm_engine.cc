@@ -318,7 +318,7 @@ KvmEngine::KvmEngine(reactor::Reactor& reactor, AgentRuntime& agents, reactor::B
       agents_(agents),
       files_(files),
       taps_(reactor, 1),
-      threads_(reactor),
+      threads_(),
       material_(std::move(material)),
       options_(options),
       never_(reactor) {

@@ -1,5 +1,6 @@
 #include "kvm/vcpu.h"
 
+#include <signal.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <unistd.h>

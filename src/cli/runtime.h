@@ -11,6 +11,7 @@
 #include "cli/language_images.h"
 #include "cli/registry_credentials.h"
 #include "engine/agent_client.h"
+#include "engine/agent_grpc.h"
 #include "engine/agent_listener.h"
 #include "engine/engine.h"
 #include "engine/kvm_material.h"
@@ -71,7 +72,7 @@ class Runtime {
   reactor::Reactor& reactor_;
   const Config& config_;
   Foundation foundation_;
-  engine::AgentRuntime agents_;
+  engine::AgentGrpc agents_;
   reactor::BlockingPool files_;
   std::unique_ptr<engine::AgentListener> listener_;  ///< for agents that come over TCP
   std::unique_ptr<net::GuestNetwork> network_;       ///< where guests may have a network

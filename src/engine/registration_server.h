@@ -1,16 +1,20 @@
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <string>
 
 #include "base/error.h"
 #include "base/fd.h"
-#include "reactor/reactor.h"
+
+namespace grpc {
+class CompletionQueue;
+}
 
 namespace lambdo::engine {
 
-/// What agents say of themselves (LambdoApiService of proto/lambdo.proto). Called on the reactor; every
-/// argument is a guest's word.
+/// Who knows the guests whose agents register (LambdoApiService of proto/lambdo.proto). Called on the
+/// reactor; every argument is a guest's word.
 class AgentRegistry {
  public:
   /// An agent is there and serves on `port`. `token` is what its guest was given when it was made; the id
@@ -23,26 +27,33 @@ class AgentRegistry {
   ~AgentRegistry() = default;
 };
 
-/// The gRPC completion queue, its one thread, and the server for agents that register by themselves.
-/// Completions reach the reactor through its mailbox. Outlives all connections; nothing may fork after it has
-/// been made.
-class AgentRuntime {
+/// The gRPC server with which agents register, on connected sockets that others accept: it listens nowhere.
+/// A part of AgentGrpc.
+class RegistrationServer {
  public:
-  explicit AgentRuntime(reactor::Reactor& reactor);
-  ~AgentRuntime();
-  AgentRuntime(const AgentRuntime&) = delete;
-  AgentRuntime& operator=(const AgentRuntime&) = delete;
+  RegistrationServer();
+  /// shut_down() was called and the queue has run dry.
+  ~RegistrationServer();
+  RegistrationServer(const RegistrationServer&) = delete;
+  RegistrationServer& operator=(const RegistrationServer&) = delete;
 
   /// Who answers registrations; without one, with nullptr, they fail. It must be taken away before it dies.
   void set_registry(AgentRegistry* registry);
   /// Serves LambdoApiService on one more connected stream socket, until its other end closes.
   Result<> serve(Fd socket);
 
-  /// What agent_client.cc and agent_runtime.cc share.
-  struct State;
-  [[nodiscard]] State& state() { return *state_; }
+  /// The queue on which the calls of agents complete. Once; the server needs it until it dies.
+  [[nodiscard]] std::unique_ptr<grpc::CompletionQueue> take_queue();
+  /// Ends all connections and takes no more calls.
+  void shut_down();
 
  private:
+  struct State;
+  template <typename Request, typename Response>
+  class IncomingCall;
+  class RegisterCall;
+  class StatusCall;
+
   std::unique_ptr<State> state_;
 };
 

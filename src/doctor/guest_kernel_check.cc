@@ -1,7 +1,7 @@
 #include "doctor/guest_kernel_check.h"
 
-#include "kvm/kernel_image.h"
-#include "kvm/kernel_modules.h"
+#include "kvm/boot/kernel_image.h"
+#include "kvm/boot/kernel_modules.h"
 
 namespace lambdo::doctor {
 

@@ -6,7 +6,8 @@
 #include <string>
 
 #include "base/sockets.h"
-#include "engine/agent_runtime_state.h"
+#include "engine/agent_grpc.h"
+#include "engine/completion_thread.h"
 #include "lambdo.grpc.pb.h"
 
 namespace lambdo::engine {
@@ -85,15 +86,17 @@ class UnaryCall final : public Completion, private reactor::CancelHook {
 }  // namespace
 
 struct AgentConnection::State {
+  explicit State(CompletionThread& of_all_agents) : completions(of_all_agents) {}
+
+  CompletionThread& completions;
   std::shared_ptr<grpc::Channel> channel;
   std::unique_ptr<grpc_definitions::LambdoAgentService::Stub> stub;
 };
 
-AgentConnection::AgentConnection(AgentRuntime& runtime, std::unique_ptr<State> state)
-    : runtime_(&runtime), state_(std::move(state)) {}
+AgentConnection::AgentConnection(std::unique_ptr<State> state) : state_(std::move(state)) {}
 AgentConnection::~AgentConnection() = default;
 
-Result<std::unique_ptr<AgentConnection>> AgentConnection::create(AgentRuntime& runtime, Fd socket) {
+Result<std::unique_ptr<AgentConnection>> AgentConnection::create(AgentGrpc& grpc, Fd socket) {
   TRY(sys::set_nonblocking(socket));
   grpc::ChannelArguments arguments;
   arguments.SetMaxReceiveMessageSize(kMaxResponseBytes);
@@ -101,17 +104,17 @@ Result<std::unique_ptr<AgentConnection>> AgentConnection::create(AgentRuntime& r
   // Every guest has a connection of its own: nothing to be found in the global pool of subchannels.
   arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
   arguments.SetInt(GRPC_ARG_ENABLE_RETRIES, 0);
-  auto state = std::make_unique<State>();
+  auto state = std::make_unique<State>(grpc.completions());
   state->channel = grpc::CreateCustomInsecureChannelFromFd("lambdo-agent", socket.release(), arguments);
   state->stub = grpc_definitions::LambdoAgentService::NewStub(state->channel);
-  return std::unique_ptr<AgentConnection>(new AgentConnection(runtime, std::move(state)));
+  return std::unique_ptr<AgentConnection>(new AgentConnection(std::move(state)));
 }
 
 reactor::Task<Result<>> AgentConnection::wait_ready(reactor::CancelToken token) {
-  AgentRuntime::State& runtime = runtime_->state();
+  CompletionThread& completions = state_->completions;
   const grpc_definitions::Empty request;
-  UnaryCall<grpc_definitions::StatusMessage> call(runtime.reactor, token);
-  call.start(state_->stub->AsyncStatus(&call.context(), request, runtime.queue.get()));
+  UnaryCall<grpc_definitions::StatusMessage> call(completions.reactor(), token);
+  call.start(state_->stub->AsyncStatus(&call.context(), request, &completions.queue()));
   const auto answer = co_await call;
   if (call.is_unimplemented()) co_return Result<>{};
   const auto status = CO_TRY(answer);
@@ -123,18 +126,18 @@ reactor::Task<Result<>> AgentConnection::wait_ready(reactor::CancelToken token) 
 
 reactor::Task<Result<>> AgentConnection::configure(const grpc_definitions::ConfigureRequest& request,
                                                    reactor::CancelToken token) {
-  AgentRuntime::State& runtime = runtime_->state();
-  UnaryCall<grpc_definitions::Empty> call(runtime.reactor, token);
-  call.start(state_->stub->AsyncConfigure(&call.context(), request, runtime.queue.get()));
+  CompletionThread& completions = state_->completions;
+  UnaryCall<grpc_definitions::Empty> call(completions.reactor(), token);
+  call.start(state_->stub->AsyncConfigure(&call.context(), request, &completions.queue()));
   CO_TRY(co_await call);
   co_return Result<>{};
 }
 
 reactor::Task<Result<grpc_definitions::ExecuteResponse>> AgentConnection::execute(
     const grpc_definitions::ExecuteRequest& request, reactor::CancelToken token) {
-  AgentRuntime::State& runtime = runtime_->state();
-  UnaryCall<grpc_definitions::ExecuteResponse> call(runtime.reactor, token);
-  call.start(state_->stub->AsyncExecute(&call.context(), request, runtime.queue.get()));
+  CompletionThread& completions = state_->completions;
+  UnaryCall<grpc_definitions::ExecuteResponse> call(completions.reactor(), token);
+  call.start(state_->stub->AsyncExecute(&call.context(), request, &completions.queue()));
   co_return co_await call;
 }
 

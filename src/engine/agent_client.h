@@ -4,7 +4,6 @@
 
 #include "base/error.h"
 #include "base/fd.h"
-#include "engine/agent_runtime.h"
 #include "reactor/cancel.h"
 #include "reactor/task.h"
 
@@ -16,12 +15,14 @@ class ExecuteResponse;
 
 namespace lambdo::engine {
 
+class AgentGrpc;
+
 /// The connection to one guest's agent (LambdoAgentService of proto/lambdo.proto). What comes from it is the
 /// guest's word and hostile: sizes are capped here, values are validated by who uses them.
 class AgentConnection {
  public:
-  /// Takes over a connected stream socket.
-  static Result<std::unique_ptr<AgentConnection>> create(AgentRuntime& runtime, Fd socket);
+  /// Takes over a connected stream socket. `grpc` outlives the connection.
+  static Result<std::unique_ptr<AgentConnection>> create(AgentGrpc& grpc, Fd socket);
   ~AgentConnection();
 
   /// Waits until the agent says that it is ready. The original Lambdo's agents do not know the question: they
@@ -39,9 +40,8 @@ class AgentConnection {
 
  private:
   struct State;
-  AgentConnection(AgentRuntime& runtime, std::unique_ptr<State> state);
+  explicit AgentConnection(std::unique_ptr<State> state);
 
-  AgentRuntime* runtime_;
   std::unique_ptr<State> state_;
 };
 

@@ -1,14 +1,16 @@
 #pragma once
 
 #include <cstdint>
-#include <map>
+#include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "engine/agent_listener.h"
-#include "engine/agent_runtime.h"
 #include "engine/engine.h"
+#include "engine/kvm_guest.h"
 #include "engine/kvm_material.h"
+#include "engine/vsock_agents.h"
 #include "kvm/vcpu_threads.h"
 #include "reactor/blocking_pool.h"
 #include "reactor/event.h"
@@ -17,8 +19,10 @@
 
 namespace lambdo::engine {
 
+class AgentGrpc;
+
 struct KvmEngineOptions {
-  int64_t boot_timeout_ms = 30'000;
+  int64_t boot_timeout_ms;  ///< from the start of a guest to its connected agent
   /// Where the agents of images with an init of their own register; outlives the engine. nullptr where no
   /// language has one.
   AgentListener* listener = nullptr;
@@ -28,12 +32,11 @@ struct KvmEngineOptions {
 /// Guests in microVMs of our own VMM: each has a kernel of its own, booted for it. The agent in it registers
 /// over vsock, then the host dials it. An image with an init of its own has the original's agent, which does
 /// both over the guest's network.
-class KvmEngine final : public Engine, private AgentRegistry {
+class KvmEngine final : public Engine {
  public:
-  /// `agents`, whose registry the engine is, and `files`, for files to be read, outlive it.
-  KvmEngine(reactor::Reactor& reactor, AgentRuntime& agents, reactor::BlockingPool& files,
-            KvmMaterial material, KvmEngineOptions options);
-  ~KvmEngine() override;
+  /// Its guests' agents register at `agents`; `files` reads files. Both outlive the engine.
+  KvmEngine(reactor::Reactor& reactor, AgentGrpc& agents, reactor::BlockingPool& files, KvmMaterial material,
+            KvmEngineOptions options);
 
   [[nodiscard]] std::string_view name() const override { return "kvm"; }
   [[nodiscard]] std::vector<std::string> warnings() const override;
@@ -48,19 +51,15 @@ class KvmEngine final : public Engine, private AgentRegistry {
   reactor::Task<> stop() override;
 
  private:
-  class KvmGuest;
-  Result<std::string> register_agent(const std::string& token, uint32_t port) override;
-  void agent_status(const std::string& id, bool ready) override;
-
   reactor::Reactor& reactor_;
-  AgentRuntime& agents_;
   reactor::BlockingPool& files_;
   // Apart from the files, of which one may take seconds.
   reactor::BlockingPool taps_;
   kvm::VcpuThreads threads_;
   KvmMaterial material_;
-  KvmEngineOptions options_;
-  std::map<std::string, KvmGuest*, std::less<>> guests_;  // by token, which is also the agent's id
+  const int64_t boot_timeout_ms_;
+  VsockAgents vsock_agents_;
+  const KvmGuestHost guest_host_;
   reactor::Event never_;
 };
 

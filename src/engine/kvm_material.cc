@@ -4,7 +4,7 @@
 #include <utility>
 
 #include "base/syscalls.h"
-#include "kvm/decompress.h"
+#include "kvm/boot/decompress.h"
 #include "kvm/memory_layout.h"
 
 namespace lambdo::engine {

@@ -9,10 +9,10 @@
 
 #include "base/error.h"
 #include "engine/language.h"
-#include "kvm/boot_archive.h"
-#include "kvm/command_line.h"
-#include "kvm/kernel_image.h"
-#include "kvm/kernel_modules.h"
+#include "kvm/boot/boot_archive.h"
+#include "kvm/boot/command_line.h"
+#include "kvm/boot/kernel_image.h"
+#include "kvm/boot/kernel_modules.h"
 
 namespace lambdo::engine {
 

@@ -36,7 +36,7 @@ static int64_t to_us(int64_t ns) {
   return ns / 1000;
 }
 
-Runner::Runner(reactor::Reactor& reactor, Engine& engine, AgentRuntime& agents, net::GuestNetwork* network,
+Runner::Runner(reactor::Reactor& reactor, Engine& engine, AgentGrpc& agents, net::GuestNetwork* network,
                const std::vector<Language>& languages, RunnerOptions options)
     : reactor_(reactor),
       engine_(engine),
@@ -64,7 +64,7 @@ static bool needs_network(const Language& language, const net::Policy& policy) {
   return language.has_own_init || has_access(policy);
 }
 
-Runner::Pools Runner::make_pools(AgentRuntime& agents, size_t index) {
+Runner::Pools Runner::make_pools(AgentGrpc& agents, size_t index) {
   const Language& language = languages_[index];
   const bool networked = needs_network(language, language.network);
   const auto pool = [&](size_t target, std::optional<net::Policy> policy) {

@@ -17,12 +17,13 @@
 
 namespace lambdo::engine {
 
+/// What has no default is the configuration's.
 struct RunnerOptions {
-  size_t max_running = 8;      ///< runs that hold a guest at one time
-  size_t queue_length = 1024;  ///< runs that wait for one of those places
-  int64_t queue_timeout_ms = 30'000;
+  size_t max_running;        ///< runs that hold a guest at one time
+  size_t queue_length;       ///< runs that wait for one of those places
+  int64_t queue_timeout_ms;  ///< how long one waits there
   int64_t start_timeout_ms = 30'000;
-  size_t starting_guests = 4;  ///< of one language at one time, and one more over all languages
+  size_t starting_guests;  ///< of one language at one time, and one more over all languages
   Limits max_limits;
   /// The most that a request may ask for by itself.
   net::Policy::Access max_network = net::Policy::Access::none;
@@ -51,7 +52,7 @@ class Runner {
  public:
   /// All references outlive the runner, and so does `network`: nullptr where no guest can have one, which is
   /// where all languages have none and requests may not ask for any.
-  Runner(reactor::Reactor& reactor, Engine& engine, AgentRuntime& agents, net::GuestNetwork* network,
+  Runner(reactor::Reactor& reactor, Engine& engine, AgentGrpc& agents, net::GuestNetwork* network,
          const std::vector<Language>& languages, RunnerOptions options);
   ~Runner();
 
@@ -94,7 +95,7 @@ class Runner {
   reactor::Task<Result<RunReport>> explain_lost_agent(const grpc_definitions::ExecuteRequest& request,
                                                       ReadyGuest& guest, Error error);
   reactor::Task<Result<RunReport>> run_admitted(Run& run, reactor::CancelToken token);
-  [[nodiscard]] Pools make_pools(AgentRuntime& agents, size_t index);
+  [[nodiscard]] Pools make_pools(AgentGrpc& agents, size_t index);
   [[nodiscard]] WarmPool& pool_for(const Run& run) const;
   reactor::Task<Result<>> prepare_guest(const Run& run, ReadyGuest& guest);
   std::string next_id();

@@ -13,7 +13,7 @@ static constexpr int64_t kFirstRetryMs = 100;
 static constexpr int64_t kLongestRetryMs = 5000;
 static constexpr int kDetachAttempts = 3;
 
-WarmPool::WarmPool(reactor::Reactor& reactor, Engine& engine, AgentRuntime& agents, StartSlots& slots,
+WarmPool::WarmPool(reactor::Reactor& reactor, Engine& engine, AgentGrpc& agents, StartSlots& slots,
                    net::GuestNetwork* network, Options options)
     : reactor_(reactor),
       engine_(engine),

@@ -47,7 +47,7 @@ class WarmPool {
   };
 
   /// All references outlive the pool, and `network` does, which is there where options.network is.
-  WarmPool(reactor::Reactor& reactor, Engine& engine, AgentRuntime& agents, StartSlots& slots,
+  WarmPool(reactor::Reactor& reactor, Engine& engine, AgentGrpc& agents, StartSlots& slots,
            net::GuestNetwork* network, Options options);
 
   /// A guest for one run. Errors: why it could not be started; cancelled with the token.
@@ -84,7 +84,7 @@ class WarmPool {
 
   reactor::Reactor& reactor_;
   Engine& engine_;
-  AgentRuntime& agents_;
+  AgentGrpc& agents_;
   StartSlots& slots_;
   net::GuestNetwork* network_;
   Options options_;

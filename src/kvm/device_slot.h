@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <span>
 
-#include "kvm/machine.h"
+#include "kvm/device_lines.h"
 #include "reactor/event.h"
 #include "reactor/scope.h"
 #include "virtio/mmio.h"

@@ -1,19 +1,14 @@
 #include "kvm/machine.h"
 
 #include <fcntl.h>
-#include <sys/eventfd.h>
 
 #include <cerrno>
-#include <optional>
-#include <string>
+#include <utility>
 
 #include "base/syscalls.h"
-#include "kvm/acpi.h"
-#include "kvm/boot_params.h"
-#include "kvm/cpu_state.h"
 #include "kvm/ioctl.h"
+#include "kvm/kvm_api.h"
 #include "kvm/probe.h"
-#include "virtio/mmio.h"
 
 namespace lambdo::kvm {
 
@@ -33,8 +28,8 @@ class Stopwatch {
 
 /// A VM with its interrupt controllers: local APICs and an I/O APIC in the kernel. No PIT: ACPI tells the
 /// guest that there is none.
-Result<Fd> create_vm(const Fd& device) {
-  Fd vm(TRY(kvm_ioctl(device, KVM_CREATE_VM, "KVM_CREATE_VM", 0UL)));
+Result<Fd> create_vm(const Fd& kvm) {
+  Fd vm(TRY(kvm_ioctl(kvm, KVM_CREATE_VM, "KVM_CREATE_VM", 0UL)));
   TRY(kvm_ioctl(vm, KVM_SET_TSS_ADDR, "KVM_SET_TSS_ADDR", kTssAddr));
   uint64_t identity_map_addr = kIdentityMapAddr;
   TRY(kvm_ioctl(vm, KVM_SET_IDENTITY_MAP_ADDR, "KVM_SET_IDENTITY_MAP_ADDR", &identity_map_addr));
@@ -42,48 +37,13 @@ Result<Fd> create_vm(const Fd& device) {
   return vm;
 }
 
-Result<> load(const MachineConfig& config, const RamLayout& layout, const virtio::GuestMemory& memory) {
-  const KernelImage& kernel = *config.kernel;
-  std::optional<AddressRange> initrd;
-  if (config.initrd != nullptr) {
-    initrd = TRY(place_initrd(layout, kernel.end_addr(), config.initrd->size_bytes(), kernel.initrd_end()));
-  }
-  TRY(write_kernel(kernel, layout, memory));
-  if (initrd) TRY(config.initrd->write(memory, *initrd, *config.token));
-  TRY(write_boot_params(memory, layout, config.command_line, initrd));
-  TRY(write_boot_tables(memory));
-  std::vector<MmioWindow> windows;
-  for (uint32_t i = 0; i < config.queue_counts.size(); ++i) windows.push_back(virtio_window(i));
-  return write_acpi(memory, {.vcpu_count = config.vcpu_count, .virtio_devices = windows});
-}
-
-Result<Fd> add_interrupt(const Fd& vm, uint32_t gsi) {
-  Fd event = TRY(sys::eventfd(0, EFD_NONBLOCK));
-  kvm_irqfd irqfd{};
-  irqfd.fd = static_cast<uint32_t>(event.get());
-  irqfd.gsi = gsi;
-  TRY(kvm_ioctl(vm, KVM_IRQFD, "KVM_IRQFD", &irqfd));
-  return event;
-}
-
-Result<Fd> add_notification(const Fd& vm, uint64_t window_addr, uint16_t queue) {
-  Fd event = TRY(sys::eventfd(0));
-  kvm_ioeventfd ioeventfd{};
-  ioeventfd.datamatch = queue;
-  ioeventfd.addr = window_addr + virtio::MmioTransport::kNotifyOffset;
-  ioeventfd.len = sizeof(uint32_t);
-  ioeventfd.fd = event.get();
-  ioeventfd.flags = KVM_IOEVENTFD_FLAG_DATAMATCH;
-  TRY(kvm_ioctl(vm, KVM_IOEVENTFD, "KVM_IOEVENTFD", &ioeventfd));
-  return event;
-}
-
-Result<std::vector<kvm_cpuid_entry2>> supported_cpuid(const Fd& device) {
+/// The leaves that KVM can give guests here. Their number is not known before: the room for them is doubled.
+Result<std::vector<kvm_cpuid_entry2>> supported_cpuid(const Fd& kvm) {
   for (uint32_t count = 128; count <= 4096; count *= 2) {
     std::vector<std::byte> bytes(sizeof(kvm_cpuid2) + count * sizeof(kvm_cpuid_entry2));
     auto* cpuid = reinterpret_cast<kvm_cpuid2*>(bytes.data());
     cpuid->nent = count;
-    auto got = kvm_ioctl(device, KVM_GET_SUPPORTED_CPUID, "KVM_GET_SUPPORTED_CPUID", cpuid);
+    auto got = kvm_ioctl(kvm, KVM_GET_SUPPORTED_CPUID, "KVM_GET_SUPPORTED_CPUID", cpuid);
     if (!got && got.error().os_errno == E2BIG) continue;
     if (!got) return std::unexpected(std::move(got).error());
     return std::vector(cpuid->entries, cpuid->entries + cpuid->nent);
@@ -104,23 +64,30 @@ Result<Fd> open_kvm() {
               report.reason + ": " + report.remedy);
 }
 
-Result<std::unique_ptr<Machine>> Machine::create(const MachineConfig& config) {
-  const RamLayout layout = TRY(RamLayout::create(config.ram_bytes));
+Result<std::unique_ptr<Machine>> Machine::create(const Fd& kvm, const MachineParts& parts) {
+  const RamLayout layout = TRY(RamLayout::create(parts.ram_bytes));
   Stopwatch watch;
-  Fd vm = TRY(create_vm(*config.device));
+  Fd vm = TRY(create_vm(kvm));
   const int64_t vm_us = watch.lap_us();
-  std::unique_ptr<Machine> machine(new Machine(TRY(GuestRam::create(layout))));
+  std::unique_ptr<Machine> machine(new Machine(layout, TRY(GuestRam::create(layout))));
   machine->vm_ = std::move(vm);
   machine->timings_.vm_us = vm_us;
   TRY(machine->add_memory_slots());
   machine->timings_.memory_us = watch.lap_us();
-  TRY(load(config, layout, machine->ram_.memory()));
-  machine->timings_.load_us = watch.lap_us();
-  TRY(machine->add_devices(config.queue_counts));
+  TRY(machine->add_devices(parts.queue_counts));
   machine->timings_.devices_us = watch.lap_us();
-  TRY(machine->add_vcpus(config));
+  TRY(machine->add_vcpus(kvm, parts.vcpu_count));
   machine->timings_.vcpus_us = watch.lap_us();
   return machine;
+}
+
+Result<> Machine::boot(const BootSource& source) {
+  std::vector<MmioWindow> windows;
+  for (uint32_t i = 0; i < devices_.size(); ++i) windows.push_back(virtio_window(i));
+  TRY(write_boot_source(source, {.vcpu_count = vcpu_count(), .virtio_devices = windows}, layout_,
+                        ram_.memory()));
+  for (const auto& vcpu : vcpus_) TRY(vcpu->boot(source.kernel->entry_addr()));
+  return {};
 }
 
 Result<> Machine::add_memory_slots() {
@@ -137,28 +104,19 @@ Result<> Machine::add_memory_slots() {
 }
 
 Result<> Machine::add_devices(std::span<const uint16_t> queue_counts) {
-  serial_interrupt_ = TRY(add_interrupt(vm_, kSerialGsi));
+  serial_interrupt_ = TRY(create_interrupt_line(vm_, kSerialGsi));
   for (uint32_t i = 0; i < queue_counts.size(); ++i) {
-    const MmioWindow window = virtio_window(i);
-    DeviceLines lines;
-    lines.interrupt = TRY(add_interrupt(vm_, window.gsi));
-    for (uint16_t queue = 0; queue < queue_counts[i]; ++queue) {
-      lines.notified.push_back(TRY(add_notification(vm_, window.addr, queue)));
-    }
-    devices_.push_back(std::move(lines));
+    devices_.push_back(TRY(DeviceLines::create(vm_, virtio_window(i), queue_counts[i])));
   }
   return {};
 }
 
-Result<> Machine::add_vcpus(const MachineConfig& config) {
-  const Fd& device = *config.device;
-  const auto supported = TRY(supported_cpuid(device));
-  const int run_area_bytes = TRY(kvm_ioctl(device, KVM_GET_VCPU_MMAP_SIZE, "KVM_GET_VCPU_MMAP_SIZE", 0UL));
-  const VcpuSetup setup = {.supported = supported,
-                           .count = config.vcpu_count,
-                           .entry_addr = config.kernel->entry_addr(),
-                           .run_area_bytes = static_cast<size_t>(run_area_bytes)};
-  for (uint32_t index = 0; index < config.vcpu_count; ++index) {
+Result<> Machine::add_vcpus(const Fd& kvm, uint32_t count) {
+  const auto supported = TRY(supported_cpuid(kvm));
+  const int run_area_bytes = TRY(kvm_ioctl(kvm, KVM_GET_VCPU_MMAP_SIZE, "KVM_GET_VCPU_MMAP_SIZE", 0UL));
+  const VcpuSetup setup = {
+      .supported = supported, .count = count, .run_area_bytes = static_cast<size_t>(run_area_bytes)};
+  for (uint32_t index = 0; index < count; ++index) {
     vcpus_.push_back(TRY(Vcpu::create(vm_, index, setup)));
   }
   return {};

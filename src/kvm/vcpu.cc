@@ -1,5 +1,6 @@
 #include "kvm/vcpu.h"
 
+#include <signal.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -10,7 +11,7 @@
 
 #include "base/check.h"
 #include "base/text.h"
-#include "kvm/cpu_state.h"
+#include "kvm/boot/cpu_state.h"
 #include "kvm/cpuid.h"
 #include "kvm/ioctl.h"
 #include "kvm/vcpu_threads.h"
@@ -79,20 +80,19 @@ Result<std::unique_ptr<Vcpu>> Vcpu::create(const Fd& vm, uint32_t index, const V
   Fd fd(TRY(kvm_ioctl(vm, KVM_CREATE_VCPU, "KVM_CREATE_VCPU", static_cast<unsigned long>(index))));
   Mapping run_area = TRY(Mapping::create(setup.run_area_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd.get()));
   std::unique_ptr<Vcpu> vcpu(new Vcpu(index, std::move(fd), std::move(run_area)));
-  TRY(vcpu->configure(setup));
+  const auto cpuid = TRY(guest_cpuid(setup.supported, index, setup.count));
+  TRY(set_cpuid(vcpu->fd_, cpuid));
   return vcpu;
 }
 
-Result<> Vcpu::configure(const VcpuSetup& setup) {
-  const auto cpuid = TRY(guest_cpuid(setup.supported, index_, setup.count));
-  // CPUID first: it decides which of the other state is allowed.
-  TRY(set_cpuid(fd_, cpuid));
+Result<> Vcpu::boot(uint64_t entry_addr) {
   TRY(set_msrs(fd_, boot_msrs()));
-  if (index_ == 0) TRY(set_boot_state(setup.entry_addr));
+  // The other vCPUs stay as KVM creates them.
+  if (index_ == 0) TRY(set_boot_registers(entry_addr));
   return {};
 }
 
-Result<> Vcpu::set_boot_state(uint64_t entry_addr) {
+Result<> Vcpu::set_boot_registers(uint64_t entry_addr) {
   kvm_sregs sregs{};
   TRY(kvm_ioctl(fd_, KVM_GET_SREGS, "KVM_GET_SREGS", &sregs));
   set_boot_sregs(sregs);

@@ -34,19 +34,22 @@ class VcpuBus {
   ~VcpuBus() = default;
 };
 
-/// What a vCPU starts from.
+/// What the vCPUs of one VM are made from.
 struct VcpuSetup {
   std::span<const kvm_cpuid_entry2> supported;  ///< by KVM_GET_SUPPORTED_CPUID
   uint32_t count = 1;                           ///< of the VM
-  uint64_t entry_addr = 0;    ///< where vCPU 0 starts; the others wait for its INIT and SIPI
-  size_t run_area_bytes = 0;  ///< by KVM_GET_VCPU_MMAP_SIZE
+  size_t run_area_bytes = 0;                    ///< by KVM_GET_VCPU_MMAP_SIZE
 };
 
 /// One virtual CPU: its descriptor, the area shared with KVM, its loop.
 class Vcpu {
  public:
-  /// KVM_CREATE_VCPU and all state of a CPU about to enter a kernel.
+  /// KVM_CREATE_VCPU, and its CPUID, which decides what other state it may have.
   static Result<std::unique_ptr<Vcpu>> create(const Fd& vm, uint32_t index, const VcpuSetup& setup);
+
+  /// Gives it the state of a CPU about to start: vCPU 0 at `entry_addr` of a kernel that is in memory, the
+  /// others waiting for the INIT and SIPI of vCPU 0.
+  Result<> boot(uint64_t entry_addr);
 
   /// Runs the guest on this thread until stop() was called or the CPU cannot go on: nullopt in the first
   /// case.
@@ -60,8 +63,7 @@ class Vcpu {
   Vcpu(uint32_t index, Fd fd, Mapping run_area)
       : index_(index), fd_(std::move(fd)), run_area_(std::move(run_area)) {}
 
-  Result<> configure(const VcpuSetup& setup);
-  Result<> set_boot_state(uint64_t entry_addr);
+  Result<> set_boot_registers(uint64_t entry_addr);
   [[nodiscard]] kvm_run& shared() const { return *reinterpret_cast<kvm_run*>(run_area_.bytes().data()); }
   [[nodiscard]] std::optional<VmExit> loop(VcpuBus& bus);
   [[nodiscard]] std::optional<VmExit> handle_exit(VcpuBus& bus);

@@ -1,18 +1,13 @@
 #pragma once
 
-#include <pthread.h>
-
 #include <condition_variable>
 #include <cstddef>
 #include <deque>
 #include <functional>
 #include <mutex>
-#include <optional>
-#include <vector>
 
 #include "base/error.h"
-#include "kvm/vcpu_filter.h"
-#include "reactor/reactor.h"
+#include "kvm/vcpu_thread_starter.h"
 
 namespace lambdo::kvm {
 
@@ -20,16 +15,20 @@ namespace lambdo::kvm {
 /// from the start, so that no VM waits for another one's end; threads that have nothing to do are kept up to
 /// a bound. They take no signal but the one that interrupts KVM_RUN, and are confined by VcpuFilter: a job
 /// may use the heap, locks and KVM's ioctls, and opens nothing.
-class VcpuThreads {
+///
+/// | thread                      | runs                                                          |
+/// |-----------------------------|---------------------------------------------------------------|
+/// | any, such as the reactor's  | run(): gives the job to an idle thread, or orders a new one   |
+/// | "lambdo-starter", one       | VcpuThreadStarter: starts threads, tells of those it cannot   |
+/// | "lambdo-vcpu", one a job    | run_thread(): takes one job after another                     |
+class VcpuThreads final : private VcpuThreadStarter::Client {
  public:
   using Job = std::move_only_function<void()>;
   using Failed = std::move_only_function<void(Error)>;
-  static constexpr size_t kStackBytes = 256 << 10;
   static constexpr size_t kMaxIdle = 32;
 
-  /// Jobs post to `reactor`, which outlives this. Sets the process's handler of kick_signal(), which does
-  /// nothing.
-  explicit VcpuThreads(reactor::Reactor& reactor);
+  /// Sets the process's handler of kick_signal(), which does nothing.
+  VcpuThreads();
   /// All VMs are destroyed; joins all threads.
   ~VcpuThreads();
   VcpuThreads(const VcpuThreads&) = delete;
@@ -40,9 +39,8 @@ class VcpuThreads {
   /// Thread-safe.
   void run(Job job, Failed failed);
 
-  /// Threads there are for jobs, busy or idle.
+  /// Threads there are for jobs, busy or idle, and those that have been ordered.
   [[nodiscard]] size_t count() const;
-  [[nodiscard]] reactor::Reactor& reactor() const { return *reactor_; }
 
   /// What a vCPU is interrupted with, by tgkill(2) to its thread.
   static int kick_signal();
@@ -53,28 +51,19 @@ class VcpuThreads {
     Failed failed;
   };
 
-  static void* enter_starter(void* self);
-  static void* enter(void* self);
-  Result<> confine_starter() const;
-  void start_threads();
-  void start_thread(std::unique_lock<std::mutex>& lock);
-  void join_finished(std::unique_lock<std::mutex>& lock);
-  void refuse_all(std::unique_lock<std::mutex>& lock, const Error& error);
-  void work();
+  // On a new thread.
+  void run_thread() override;
+  void take_jobs();
+  // On the starter's thread.
+  void thread_refused(const Error& error) override;
 
-  reactor::Reactor* reactor_;
-  Result<VcpuFilter> filter_;
   mutable std::mutex mutex_;
   std::condition_variable wake_up_;
-  std::condition_variable starter_wake_up_;
-  std::deque<Order> orders_;  // each has an idle or coming thread that is on its way to take it
-  size_t idle_ = 0;           // the coming included
-  size_t coming_ = 0;
-  size_t count_ = 0;
+  std::deque<Order> orders_;  // never more than idle_: a thread is on its way to take each
+  size_t idle_ = 0;           // those ordered included: the job that a thread is ordered for waits for it
+  size_t count_ = 0;          // likewise
   bool closing_ = false;
-  std::optional<pthread_t> starter_;
-  std::vector<pthread_t> threads_;
-  std::vector<pthread_t> finished_;  // to be joined
+  VcpuThreadStarter starter_;  // its end joins all threads, which use what stands above
 };
 
 }  // namespace lambdo::kvm

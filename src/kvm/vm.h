@@ -1,58 +1,29 @@
 #pragma once
 
-#include <array>
-#include <atomic>
-#include <condition_variable>
 #include <cstdint>
 #include <memory>
-#include <mutex>
-#include <optional>
 #include <string>
 #include <vector>
 
 #include "base/error.h"
-#include "kvm/boot_archive.h"
 #include "kvm/console.h"
 #include "kvm/device_slot.h"
-#include "kvm/kernel_image.h"
 #include "kvm/machine.h"
-#include "kvm/memory_layout.h"
-#include "kvm/serial.h"
-#include "kvm/vcpu.h"
 #include "kvm/vcpu_threads.h"
+#include "kvm/vm_config.h"
 #include "kvm/vm_exit.h"
+#include "kvm/vm_owner.h"
 #include "reactor/event.h"
+#include "reactor/reactor.h"
 #include "reactor/scope.h"
 #include "reactor/task.h"
-#include "virtio/device.h"
+#include "virtio/memory.h"
 
 namespace lambdo::kvm {
 
-/// A machine to be started. Everything in it is fixed for the VM's life.
-struct VmConfig {
-  uint64_t ram_bytes = 256 * kMiB;  ///< as RamLayout::create takes it
-  uint32_t vcpu_count = 1;          ///< 1 to kMaxVcpus
-  std::shared_ptr<const KernelImage> kernel;
-  std::shared_ptr<const BootArchive> initrd;  ///< may be null
-  std::optional<BootToken> token;             ///< for the initrd
-  std::string command_line;
-  /// Device i sits in virtio_window(i). They outlive destroy().
-  std::vector<virtio::Device*> devices;
-  size_t console_bytes = Console::kDefaultBytes;  ///< that are kept
-};
-
-/// Where start() spent its time.
-struct VmTimings {
-  int64_t thread_us = 0;     ///< until a pooled thread took over
-  int64_t create_us = 0;     ///< VM, memory, devices' lines and vCPUs
-  int64_t load_us = 0;       ///< kernel, initrd, boot tables into guest memory
-  int64_t first_run_us = 0;  ///< from the call of start() to the first KVM_RUN
-  MachineTimings machine;
-};
-
-/// A running virtual machine. Lives on the reactor; its vCPUs run on as many pooled threads, and what may
-/// block happens there too. The guest can waste nothing but its own memory and CPU time.
-class Vm final : private VcpuBus {
+/// A running virtual machine, as the reactor has it: its devices, its console, its end. All that may block
+/// happens on the threads of its VmOwner. A guest can waste nothing but its own memory and processor time.
+class Vm final : private VmOwnerClient {
  public:
   /// Builds the machine on a pooled thread and returns when its vCPUs run. invalid_argument: a config that
   /// cannot be; unavailable or permission_denied: no /dev/kvm; resource_exhausted: out of threads,
@@ -83,67 +54,23 @@ class Vm final : private VcpuBus {
   reactor::Task<> destroy();
 
  private:
-  /// A vCPU's register access that waits for the reactor.
-  struct PendingAccess {
-    static constexpr uint32_t kWaiting = 0;
-    static constexpr uint32_t kAnswered = 1;
-    static constexpr uint32_t kAbandoned = 2;
-    std::atomic<uint32_t> state = kAnswered;
-    uint32_t device = 0;
-    uint64_t offset = 0;
-    bool is_write = false;
-    size_t len_bytes = 0;
-    std::array<std::byte, 8> data{};
-  };
-
   Vm(reactor::Reactor& reactor, VcpuThreads& threads, VmConfig config);
+  [[nodiscard]] std::vector<uint16_t> queue_counts() const;
 
-  // On pooled threads.
-  void own_machine();
-  Result<> build_machine();
-  void start_secondary_vcpus();
-  void report_start(Result<> result);
-  void run_vcpu(uint32_t index);
-  void vcpu_stopped();
-  void await_vcpus();
-  void end(VmExit exit);
-  void access_device(uint32_t vcpu, uint64_t addr, std::span<std::byte> data, bool is_write);
-
-  // VcpuBus, on vCPU threads.
-  void read_port(uint16_t port, std::span<std::byte> to) override;
-  void write_port(uint16_t port, std::span<const std::byte> from) override;
-  void read_mmio(uint32_t vcpu, uint64_t addr, std::span<std::byte> to) override;
-  void write_mmio(uint32_t vcpu, uint64_t addr, std::span<const std::byte> from) override;
-  [[nodiscard]] uint8_t read_port_byte(uint16_t port);
-  void write_port_byte(uint16_t port, uint8_t value);
-
-  // On the reactor.
-  void attach_devices();
-  void serve(PendingAccess& access);
+  void machine_started(Machine& machine, const VmTimings& timings) override;
+  void machine_refused(Error error) override;
+  void access_register(RegisterRequest& request) override;
+  void machine_stopped(const VmExit& exit) override;
+  void machine_gone() override;
 
   reactor::Reactor& reactor_;
-  VcpuThreads& threads_;
   const VmConfig config_;
-  const int64_t start_ns_;
-  Fd device_;                           // /dev/kvm, until the machine is made
-  std::vector<uint16_t> queue_counts_;  // of the devices
-
-  // Made and destroyed by the owner thread, which is vCPU 0's. The reactor uses it between attach_devices()
-  // and its request to tear it down.
-  std::unique_ptr<Machine> machine_;
-  std::optional<SerialPort> serial_;
   Console console_;
-  std::array<PendingAccess, kMaxVcpus> accesses_;
-  std::atomic<uint32_t> teardown_wanted_ = 0;
-  std::mutex end_mutex_;
-  std::condition_variable all_stopped_;
-  uint32_t running_vcpus_ = 0;
-  std::optional<VmExit> first_end_;  // decides; what the other vCPUs met while they stopped does not
-
-  // The reactor's.
+  VmOwner owner_;
+  Machine* machine_ = nullptr;  // while the reactor may use it
   std::vector<std::unique_ptr<DeviceSlot>> slots_;
   reactor::Scope scope_;
-  reactor::Event decided_;  // it runs, or could not be started
+  reactor::Event start_decided_;  // the machine started, or was refused
   reactor::Event ended_;
   reactor::Event gone_;
   bool destroying_ = false;

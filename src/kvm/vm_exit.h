@@ -2,7 +2,6 @@
 
 #include <cstdint>
 #include <string>
-#include <string_view>
 
 namespace lambdo::kvm {
 
@@ -15,8 +14,6 @@ enum class VmEnd : uint8_t {
   failed,  ///< KVM could not go on; the detail says why
   killed,  ///< destroy() was called while it ran
 };
-
-std::string_view vm_end_name(VmEnd end);
 
 struct VmExit {
   VmEnd end = VmEnd::killed;

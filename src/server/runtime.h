@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "config/config.h"
 #include "engine/agent_client.h"
+#include "engine/agent_grpc.h"
 #include "engine/agent_listener.h"
 #include "engine/engine.h"
 #include "engine/kvm_material.h"
@@ -52,7 +53,7 @@ class Runtime {
   reactor::Reactor& reactor_;
   const config::Config& config_;
   StartedHelpers helpers_;
-  engine::AgentRuntime agents_;
+  engine::AgentGrpc agents_;
   reactor::BlockingPool files_;
   std::unique_ptr<engine::AgentListener> listener_;  ///< for agents that come over TCP
   std::unique_ptr<net::GuestNetwork> network_;       ///< where guests may have a network

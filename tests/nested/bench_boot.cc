@@ -125,7 +125,7 @@ std::vector<std::string> qemu_command(const std::string& machine, const VmConfig
           "-initrd",
           initrd_path,
           "-append",
-          config.command_line};
+          config.source.command_line};
 }
 
 double median(std::vector<double> values) {
@@ -169,7 +169,7 @@ int run(int rounds) {
   const VmConfig config = guest::config("wait");
   const std::string initrd_path = "/tmp/bench-boot-initrd";
   (void)sys::write_all(sys::open(initrd_path, O_WRONLY | O_CREAT | O_TRUNC, 0600).value().get(),
-                       reactor::as_text(config.initrd->bytes(*config.token)));
+                       reactor::as_text(config.source.initrd->bytes(*config.source.token)));
   fixture::Host host;
   std::vector<Ours> ours;
   for (int round = 0; round < rounds; ++round) {

@@ -3,7 +3,7 @@
 #include <cstdio>
 
 #include "guest.h"
-#include "kvm/command_line.h"
+#include "kvm/boot/command_line.h"
 #include "vm_host.h"
 
 namespace lambdo::kvm {
@@ -20,10 +20,10 @@ int boot(const std::string& path) {
     return 1;
   }
   VmConfig config{.ram_bytes = 512 * kMiB,
-                  .kernel = guest::kernel(),
-                  .initrd = std::make_shared<const BootArchive>(std::move(*archive)),
-                  .token = *BootToken::random(),
-                  .command_line = CommandLine::defaults().text()};
+                  .source = {.kernel = guest::kernel(),
+                             .initrd = std::make_shared<const BootArchive>(std::move(*archive)),
+                             .token = *BootToken::random(),
+                             .command_line = CommandLine::defaults().text()}};
   fixture::Host host;
   const auto outcome = host.run(std::move(config), kBootLimitMs);
   if (!outcome) {

@@ -8,7 +8,7 @@
 #include <utility>
 
 #include "guest.h"
-#include "kvm/command_line.h"
+#include "kvm/boot/command_line.h"
 #include "net/tap.h"
 #include "reactor/blocking_pool.h"
 #include "virtio_net/device.h"
@@ -49,11 +49,12 @@ Result<fixture::Outcome> boot(const std::string& image_path, const std::string& 
   fixture::Host host;
   reactor::BlockingPool pool(*host.reactor, 1);
   virtio_net::Net net(*host.reactor, pool, std::move(tap), {.mac = mac});
-  return host.reactor->run(run_with(host, net,
-                                    {.kernel = guest::kernel(),
-                                     .initrd = std::make_shared<const BootArchive>(std::move(archive)),
-                                     .token = token,
-                                     .command_line = line}));
+  return host.reactor->run(
+      run_with(host, net,
+               {.source = {.kernel = guest::kernel(),
+                           .initrd = std::make_shared<const BootArchive>(std::move(archive)),
+                           .token = token,
+                           .command_line = line}}));
 }
 
 int run(int argc, char** argv) {

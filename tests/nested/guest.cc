@@ -6,8 +6,8 @@
 #include <iterator>
 #include <map>
 
-#include "kvm/command_line.h"
-#include "kvm/kernel_modules.h"
+#include "kvm/boot/command_line.h"
+#include "kvm/boot/kernel_modules.h"
 
 namespace lambdo::kvm::guest {
 
@@ -70,8 +70,10 @@ VmConfig config(const std::string& words, bool with_modules) {
   const BootToken token = require(BootToken::random());
   CommandLine line = CommandLine::defaults();
   require(line.add("rdinit", token.init_path()));
-  return {
-      .kernel = kernel(), .initrd = initrd(words, with_modules), .token = token, .command_line = line.text()};
+  return {.source = {.kernel = kernel(),
+                     .initrd = initrd(words, with_modules),
+                     .token = token,
+                     .command_line = line.text()}};
 }
 
 }  // namespace lambdo::kvm::guest

@@ -4,8 +4,8 @@
 #include <string>
 #include <vector>
 
-#include "kvm/boot_archive.h"
-#include "kvm/kernel_image.h"
+#include "kvm/boot/boot_archive.h"
+#include "kvm/boot/kernel_image.h"
 #include "kvm/vm.h"
 
 /// What the tests and benchmarks of the nested host boot: the distribution's kernel and boot_init.

@@ -48,7 +48,7 @@ TEST_CASE("Debian's kernel boots from its vmlinux and its bzImage to an init tha
   for (const std::string name : {"vmlinux", "vmlinuz"}) {
     CAPTURE(name);
     VmConfig config = guest::config("power-off");
-    config.kernel = guest::kernel(name);
+    config.source.kernel = guest::kernel(name);
     const Outcome outcome = boot(std::move(config));
     INFO(outcome.console);
     CHECK(outcome.console.contains("init: it speaks"));
@@ -69,7 +69,7 @@ TEST_CASE("a reboot, a panic and a triple fault are told apart") {
   CHECK(panic.console.contains("Attempted to kill init"));
 
   VmConfig config = guest::config("reboot");
-  config.command_line += " reboot=t";
+  config.source.command_line += " reboot=t";
   const Outcome triple_fault = boot(std::move(config));
   INFO(triple_fault.console);
   CHECK_EQ(triple_fault.exit.end, VmEnd::triple_fault);
@@ -143,7 +143,7 @@ TEST_CASE("a kernel and initramfs that do not fit into memory are refused with t
   std::ranges::copy(std::as_bytes(std::span("070701", 6)), archive.begin());
   VmConfig config = guest::config("power-off");
   config.ram_bytes = kMinRamBytes;
-  config.initrd = std::make_shared<const BootArchive>(BootArchive::create({}, archive).value());
+  config.source.initrd = std::make_shared<const BootArchive>(BootArchive::create({}, archive).value());
   Host host;
   const auto refused = host.run(std::move(config));
   REQUIRE_FALSE(refused.has_value());

@@ -12,8 +12,8 @@
 #include <vector>
 
 #include "guest.h"
-#include "kvm/command_line.h"
-#include "kvm/kernel_modules.h"
+#include "kvm/boot/command_line.h"
+#include "kvm/boot/kernel_modules.h"
 #include "kvm/probe.h"
 #include "reactor/operations.h"
 #include "reactor/scope.h"
@@ -49,11 +49,11 @@ VmConfig vsock_guest(vsock::Vsock& device) {
   CommandLine line = CommandLine::defaults();
   line.add("rdinit", token.init_path()).value();
   VmConfig config;
-  config.kernel = guest::kernel();
-  config.initrd = std::make_shared<const BootArchive>(
+  config.source.kernel = guest::kernel();
+  config.source.initrd = std::make_shared<const BootArchive>(
       BootArchive::create({.agent = init, .modules = modules, .config = ""}, {}).value());
-  config.token = token;
-  config.command_line = line.text();
+  config.source.token = token;
+  config.source.command_line = line.text();
   config.devices = {&device};
   return config;
 }

@@ -21,7 +21,7 @@
 
 #include "base/check.h"
 #include "base/syscalls.h"
-#include "kvm/boot_archive.h"
+#include "kvm/boot/boot_archive.h"
 
 namespace lambdo::agent {
 

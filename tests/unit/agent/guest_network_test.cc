@@ -4,6 +4,7 @@
 #include <string>
 
 #include "engine/agent_client.h"
+#include "engine/agent_grpc.h"
 #include "guest_process.h"
 #include "reactor/timer.h"
 
@@ -81,8 +82,7 @@ TEST_CASE("a machine's init takes its name and network from the host, before and
 }
 
 /// Through the host's own client, again and again on one connection.
-static reactor::Task<> configure_by_client(reactor::Reactor& reactor, engine::AgentRuntime& agents,
-                                           Fd socket) {
+static reactor::Task<> configure_by_client(reactor::Reactor& reactor, engine::AgentGrpc& agents, Fd socket) {
   reactor::Deadline deadline(reactor, reactor.now_ns() + 20'000'000'000);
   const auto connection = engine::AgentConnection::create(agents, std::move(socket)).value();
   const auto ready = co_await connection->wait_ready(deadline.token());
@@ -122,7 +122,7 @@ TEST_CASE("the host's client configures a guest as often as it likes, and tells 
   REQUIRE_MESSAGE(api.wait_ready(), guest.console());
   guest.add_interface("eth0", "02:00:00:00:00:01");
   const auto reactor = reactor::Reactor::create().value();
-  engine::AgentRuntime agents(*reactor);
+  engine::AgentGrpc agents(*reactor);
   reactor->run(configure_by_client(*reactor, agents, guest.connect()));
   grpc::ClientContext end;
   proto::Empty answer;

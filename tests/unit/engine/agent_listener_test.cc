@@ -12,6 +12,7 @@
 #include "agent_peer.h"
 #include "base/syscalls.h"
 #include "engine/agent_client.h"
+#include "engine/agent_grpc.h"
 #include "lambdo.grpc.pb.h"
 #include "reactor/timer.h"
 
@@ -25,7 +26,7 @@ using reactor::Task;
 
 struct Host {
   std::unique_ptr<reactor::Reactor> reactor = reactor::Reactor::create().value();
-  AgentRuntime agents{*reactor};
+  AgentGrpc agents{*reactor};
   AgentListener listener;
 
   explicit Host(int64_t connection_ms = 10'000)

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "base/syscalls.h"
+#include "engine/agent_grpc.h"
 #include "reactor/scope.h"
 #include "reactor/timer.h"
 
@@ -65,12 +66,12 @@ static Task<> fail_to_start(Reactor& reactor, KvmEngine& engine, size_t language
 
 TEST_CASE("a guest that cannot be started has its TAP closed, and the loop does not wait for that") {
   const auto reactor = Reactor::create().value();
-  AgentRuntime agents(*reactor);
+  AgentGrpc agents(*reactor);
   reactor::BlockingPool files(*reactor, 1);
   KvmMaterial material;
   material.languages[0].has_own_init = true;  // and there is nobody for its agent to come to
   material.languages[1];                      // what it is given is no TAP
-  KvmEngine engine(*reactor, agents, files, std::move(material), {});
+  KvmEngine engine(*reactor, agents, files, std::move(material), {.boot_timeout_ms = 10'000});
   for (const size_t language : {size_t{0}, size_t{1}}) {
     CAPTURE(language);
     reactor->run(fail_to_start(*reactor, engine, language));

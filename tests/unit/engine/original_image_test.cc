@@ -14,6 +14,7 @@
 
 #include "base/syscalls.h"
 #include "engine/agent_client.h"
+#include "engine/agent_grpc.h"
 #include "engine/agent_listener.h"
 #include "engine/run_request.h"
 #include "lambdo.pb.h"
@@ -120,7 +121,7 @@ static rpc::ExecuteRequest make_request() {
   return build_execute_request(request, language, {}, "run-1");
 }
 
-static Task<> run_program(reactor::Reactor& reactor, AgentRuntime& agents, ExpectedAgent& expected) {
+static Task<> run_program(reactor::Reactor& reactor, AgentGrpc& agents, ExpectedAgent& expected) {
   reactor::Deadline deadline(reactor, reactor.now_ns() + 20'000'000'000);
   auto socket = co_await expected.connect(deadline.token());
   REQUIRE_MESSAGE(socket, socket.error().message);
@@ -144,7 +145,7 @@ static Task<> run_program(reactor::Reactor& reactor, AgentRuntime& agents, Expec
 
 static void serve_image(uint16_t port, const std::string& agent_config) {
   const auto reactor = reactor::Reactor::create().value();
-  AgentRuntime agents{*reactor};
+  AgentGrpc agents{*reactor};
   AgentListener listener(*reactor, {.host = "192.168.10.1", .port = port});
   const Result<> started = listener.start();
   REQUIRE_MESSAGE(started, started.error().message);

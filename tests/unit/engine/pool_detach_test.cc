@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "base/mapping.h"
+#include "engine/agent_grpc.h"
 #include "engine/warm_pool.h"
 #include "net/guest_network.h"
 #include "net/helper_protocol.h"
@@ -88,7 +89,7 @@ struct ScriptedPool {
   std::unique_ptr<reactor::Reactor> reactor = reactor::Reactor::create().value();
   net::GuestNetwork network;
   ScriptedEngine engine{{Guests::answer}};
-  AgentRuntime agents;
+  AgentGrpc agents;
   StartSlots slots;
   WarmPool pool;
 };

@@ -3,6 +3,7 @@
 #include <string>
 #include <utility>
 
+#include "engine/agent_grpc.h"
 #include "engine/runner.h"
 #include "engine/warm_pool.h"
 #include "fixture.h"
@@ -44,7 +45,7 @@ struct NetworkedPool {
   std::unique_ptr<reactor::Reactor> reactor = reactor::Reactor::create().value();
   net::GuestNetwork network;
   ScriptedEngine engine{{Guests::answer}};
-  AgentRuntime agents;
+  AgentGrpc agents;
   StartSlots slots;
   WarmPool pool;
 };

@@ -1,6 +1,7 @@
 #include <string>
 #include <vector>
 
+#include "engine/agent_grpc.h"
 #include "engine/runner.h"
 #include "scripted_engine.h"
 
@@ -21,8 +22,11 @@ struct Running {
   std::vector<Language> languages = two_languages();
   std::unique_ptr<reactor::Reactor> reactor = reactor::Reactor::create().value();
   ScriptedEngine engine{{ScriptedEngine::Guests::answer, ScriptedEngine::Guests::answer}};
-  AgentRuntime agents{*reactor};
-  Runner runner{*reactor, engine, agents, nullptr, languages, {}};
+  AgentGrpc agents{*reactor};
+  Runner runner{
+      *reactor,  engine,
+      agents,    nullptr,
+      languages, {.max_running = 8, .queue_length = 8, .queue_timeout_ms = 10'000, .starting_guests = 4}};
 };
 
 static reactor::Task<Error> refusal(Runner& runner) {

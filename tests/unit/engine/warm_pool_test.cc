@@ -4,6 +4,7 @@
 #include <utility>
 #include <vector>
 
+#include "engine/agent_grpc.h"
 #include "reactor/scope.h"
 #include "reactor/timer.h"
 #include "scripted_engine.h"
@@ -47,7 +48,7 @@ struct Pools {
 
   std::unique_ptr<Reactor> reactor = Reactor::create().value();
   ScriptedEngine engine;
-  AgentRuntime agents;
+  AgentGrpc agents;
   StartSlots slots;
   std::vector<std::unique_ptr<WarmPool>> pools;
 };

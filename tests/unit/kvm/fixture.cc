@@ -16,7 +16,7 @@
 #include <fstream>
 
 #include "base/check.h"
-#include "kvm/byte_writer.h"
+#include "kvm/boot/byte_writer.h"
 
 namespace lambdo::kvm::fixture {
 

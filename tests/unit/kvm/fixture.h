@@ -9,7 +9,7 @@
 #include <string_view>
 #include <vector>
 
-#include "kvm/decompress.h"
+#include "kvm/boot/decompress.h"
 #include "kvm/memory_layout.h"
 #include "virtio/memory.h"
 

@@ -125,7 +125,8 @@ VmConfig tiny_vm_at(const Assembler& code, uint64_t addr) {
   auto image = KernelImage::from_vmlinux(make_elf(
       {{.addr = addr, .content = Bytes(content.begin(), content.end()), .memory_bytes = content.size()}},
       addr));
-  return {.ram_bytes = kMinRamBytes, .kernel = std::make_shared<const KernelImage>(std::move(image).value())};
+  return {.ram_bytes = kMinRamBytes,
+          .source = {.kernel = std::make_shared<const KernelImage>(std::move(image).value())}};
 }
 
 VmConfig tiny_vm(const Assembler& code) {

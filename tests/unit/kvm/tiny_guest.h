@@ -5,7 +5,7 @@
 #include <string_view>
 #include <vector>
 
-#include "kvm/kernel_image.h"
+#include "kvm/boot/kernel_image.h"
 #include "kvm/vm.h"
 
 /// Guests of a few instructions, for what a VM does at each of their exits. They run on any KVM, also one

@@ -63,8 +63,7 @@ TEST_CASE("a confined thread has memory, but none with code in it") {
 }
 
 TEST_CASE("threads that run vCPUs are confined, and so are those that they start") {
-  const auto reactor = reactor::Reactor::create().value();
-  VcpuThreads threads(*reactor);
+  VcpuThreads threads;
   int refused = 0;
   int refused_inside = 0;
   std::latch done(2);

@@ -17,8 +17,7 @@ static void must_start(const Error& error) {
 }
 
 TEST_CASE("jobs that wait for each other all run at once, and their threads serve the next ones") {
-  const auto reactor = reactor::Reactor::create().value();
-  VcpuThreads threads(*reactor);
+  VcpuThreads threads;
   for (int round = 0; round < 3; ++round) {
     constexpr int kJobs = 8;
     std::latch all_here(kJobs);
@@ -38,8 +37,7 @@ TEST_CASE("jobs that wait for each other all run at once, and their threads serv
 }
 
 TEST_CASE("a burst leaves no more idle threads than the bound") {
-  const auto reactor = reactor::Reactor::create().value();
-  VcpuThreads threads(*reactor);
+  VcpuThreads threads;
   constexpr int kJobs = VcpuThreads::kMaxIdle + 20;
   std::latch all_here(kJobs);
   for (int i = 0; i < kJobs; ++i) threads.run([&] { all_here.arrive_and_wait(); }, must_start);
@@ -50,8 +48,7 @@ TEST_CASE("a burst leaves no more idle threads than the bound") {
 }
 
 TEST_CASE("the threads take no signal but the kick") {
-  const auto reactor = reactor::Reactor::create().value();
-  VcpuThreads threads(*reactor);
+  VcpuThreads threads;
   sigset_t mask;
   std::latch done(1);
   threads.run(
@@ -68,13 +65,12 @@ TEST_CASE("the threads take no signal but the kick") {
 }
 
 TEST_CASE("the threads run guests at normal priority, whatever that of the thread that starts them") {
-  const auto reactor = reactor::Reactor::create().value();
   const int before = ::getpriority(PRIO_PROCESS, 0);
   if (::setpriority(PRIO_PROCESS, 0, -5) != 0) {
     MESSAGE("SKIPPED: raising the priority needs a privilege that this process lacks");
     return;
   }
-  VcpuThreads threads(*reactor);
+  VcpuThreads threads;
   int priority = -1;
   std::latch done(1);
   threads.run(
@@ -91,14 +87,14 @@ TEST_CASE("the threads run guests at normal priority, whatever that of the threa
 // A sanitizer's own maps do not fit into such a limit.
 #if !__has_feature(address_sanitizer) && !__has_feature(thread_sanitizer)
 TEST_CASE("a job for which there is no thread is told so, and the next ones are served") {
-  const auto reactor = reactor::Reactor::create().value();
-  VcpuThreads threads(*reactor);
+  VcpuThreads threads;
   // Address space for a few threads, their stacks included.
   rlimit before{};
   REQUIRE(::getrlimit(RLIMIT_AS, &before) == 0);
   long pages = 0;
   std::ifstream("/proc/self/statm") >> pages;
-  const rlimit tight = {static_cast<rlim_t>(pages) * 4096 + 8 * VcpuThreads::kStackBytes, before.rlim_max};
+  const rlimit tight = {static_cast<rlim_t>(pages) * 4096 + 8 * VcpuThreadStarter::kStackBytes,
+                        before.rlim_max};
   constexpr int kJobs = 64;
   std::atomic<int> refused = 0;
   std::atomic<int> started = 0;

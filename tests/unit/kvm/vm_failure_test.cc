@@ -108,8 +108,8 @@ TEST_CASE("a config that cannot be is refused with its reason") {
       {with([](VmConfig& config) { config.vcpu_count = 1000; }), "1000 vCPUs: must be 1 to 8"},
       {with([](VmConfig& config) { config.ram_bytes = 32 * kMiB; }), "must be whole MiB from 64 MiB"},
       {with([](VmConfig& config) { config.ram_bytes = 17 * kGiB; }), "must be whole MiB from 64 MiB"},
-      {with([](VmConfig& config) { config.kernel = nullptr; }), "without a kernel"},
-      {with([&](VmConfig& config) { config.initrd = initrd; }), "without its token"},
+      {with([](VmConfig& config) { config.source.kernel = nullptr; }), "without a kernel"},
+      {with([&](VmConfig& config) { config.source.initrd = initrd; }), "without its token"},
       {with([&](VmConfig& config) { config.devices.assign(9, &rng); }), "room for 8"},
   };
   for (const Row& row : rows) {
@@ -134,11 +134,11 @@ TEST_CASE("what turns out wrong while the machine is built fails the start and l
   const std::vector<Row> rows = {
       {fixture::tiny_vm_at(Assembler().power_off(), 80 * kMiB), "the kernel needs memory"},
       {with([&](VmConfig& config) {
-         config.initrd = large;
-         config.token = BootToken::random().value();
+         config.source.initrd = large;
+         config.source.token = BootToken::random().value();
        }),
        "give the guest more memory"},
-      {with([](VmConfig& config) { config.command_line = std::string(3000, 'x'); }), "command line"},
+      {with([](VmConfig& config) { config.source.command_line = std::string(3000, 'x'); }), "command line"},
   };
   const Ledger before = Ledger::now();
   for (const Row& row : rows) {

@@ -23,7 +23,7 @@ reactor::Task<Result<Outcome>> run_vm(reactor::Reactor& reactor, VcpuThreads& th
 /// A reactor and its vCPU threads.
 struct Host {
   std::unique_ptr<reactor::Reactor> reactor = reactor::Reactor::create().value();
-  VcpuThreads threads{*reactor};
+  VcpuThreads threads;
 
   /// Runs one VM from start to end.
   Result<Outcome> run(VmConfig config, int64_t limit_ms = 60'000);

@@ -114,23 +114,23 @@ reactor::Task<Result<>> NamespaceEngine::prepare(size_t index, const Language& l
   spec.gid = language.user.gid;
   auto plain = co_await launcher_.define(spec);
   if (!plain) co_return std::unexpected(std::move(plain).error().with_context(field));
-  Kinds kinds{.plain = *plain};
+  SpecIds spec_ids{.plain = *plain};
   if (resolvers_) {
     spec.networked = true;
     spec.resolver_file = resolver_file(*resolvers_);
     auto networked = co_await launcher_.define(std::move(spec));
     if (!networked) co_return std::unexpected(std::move(networked).error().with_context(field));
-    kinds.networked = *networked;
+    spec_ids.networked = *networked;
   }
-  kinds_.insert_or_assign(index, kinds);
+  spec_ids_.insert_or_assign(index, spec_ids);
   co_return Result<>{};
 }
 
 reactor::Task<Result<std::unique_ptr<Guest>>> NamespaceEngine::create_guest(
     size_t language, std::optional<net::AttachedGuest> network, reactor::CancelToken /*token*/) {
   auto [host_end, guest_end] = CO_TRY(sys::socketpair(SOCK_STREAM));
-  const Kinds& kinds = kinds_.at(language);
-  auto id = co_await launcher_.launch(network ? kinds.networked : kinds.plain, std::move(guest_end),
+  const SpecIds& spec_ids = spec_ids_.at(language);
+  auto id = co_await launcher_.launch(network ? spec_ids.networked : spec_ids.plain, std::move(guest_end),
                                       network ? std::move(network->end) : Fd());
   if (!id) co_return std::unexpected(std::move(id).error().with_code(Code::engine_failed));
   co_return std::make_unique<NamespaceGuest>(*this, *id, std::move(host_end));

@@ -40,12 +40,12 @@ class NamespaceEngine final : public Engine, private namespaces::LauncherObserve
   namespaces::Launcher& launcher_;
   std::string agent_path_;
   /// The launcher's handles of one language.
-  struct Kinds {
+  struct SpecIds {
     uint32_t plain = 0;
     uint32_t networked = 0;  ///< where there are such
   };
   std::optional<std::vector<IpAddress>> resolvers_;
-  std::map<size_t, Kinds> kinds_;
+  std::map<size_t, SpecIds> spec_ids_;
   std::map<namespaces::SandboxId, NamespaceGuest*> guests_;
   reactor::Event lost_;
   std::string failure_;

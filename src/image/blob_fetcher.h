@@ -6,7 +6,7 @@
 
 #include "base/error.h"
 #include "image/store/store.h"
-#include "image/turns.h"
+#include "image/semaphore.h"
 #include "reactor/blocking_pool.h"
 #include "reactor/cancel.h"
 #include "reactor/reactor.h"

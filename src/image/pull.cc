@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "image/blob_fetcher.h"
-#include "image/turns.h"
+#include "image/semaphore.h"
 #include "image/unpack.h"
 #include "reactor/scope.h"
 #include "registry/platform.h"

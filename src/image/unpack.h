@@ -16,7 +16,7 @@
 #include "image/progress.h"
 #include "image/store/store.h"
 #include "image/store/temporary.h"
-#include "image/turns.h"
+#include "image/semaphore.h"
 #include "image/writers/initramfs.h"
 #include "image/writers/rootfs.h"
 #include "reactor/blocking_pool.h"

@@ -9,6 +9,7 @@
 #include "base/check.h"
 #include "base/syscalls.h"
 #include "reactor/restrictions.h"
+#include "reactor/ring_setup.h"
 
 namespace lambdo::reactor {
 
@@ -102,11 +103,7 @@ Result<> Reactor::initialize(ReactorOptions options) {
   CHECK(options.submission_entries > 0 && options.completion_entries >= options.submission_entries);
   options_ = options;
   io_uring_params parameters{};
-  // DEFER_TASKRUN keeps completion work inside our one io_uring_enter(2) per turn (Linux 6.1), TASKRUN_FLAG
-  // tells without a system call whether there is any.
-  parameters.flags = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_TASKRUN_FLAG |
-                     IORING_SETUP_CQSIZE | IORING_SETUP_SUBMIT_ALL | IORING_SETUP_CLAMP |
-                     IORING_SETUP_R_DISABLED;
+  parameters.flags = kSetupFlags | IORING_SETUP_CQSIZE | IORING_SETUP_CLAMP | IORING_SETUP_R_DISABLED;
   parameters.cq_entries = options.completion_entries;
   if (const int error = io_uring_queue_init_params(options.submission_entries, &ring_, &parameters);
       error < 0) {

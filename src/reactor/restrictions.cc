@@ -4,16 +4,10 @@
 #include <unistd.h>
 
 #include <array>
-#include <cstdint>
+
+#include "reactor/ring_setup.h"
 
 namespace lambdo::reactor {
-
-// operations.cc, the listener's and receivers' multishot forms, cancelling, and the frames of a TAP.
-static constexpr std::array<uint8_t, 12> kOperations = {
-    IORING_OP_READ,   IORING_OP_WRITE,   IORING_OP_READV,    IORING_OP_WRITEV,
-    IORING_OP_RECV,   IORING_OP_SEND,    IORING_OP_RECVMSG,  IORING_OP_SENDMSG,
-    IORING_OP_ACCEPT, IORING_OP_CONNECT, IORING_OP_POLL_ADD, IORING_OP_ASYNC_CANCEL,
-};
 
 /// Declared by liburing.h, but not exported by every liburing.so that has it (2.3).
 static Result<> register_with(const io_uring& ring, unsigned opcode, const void* argument, size_t count,
@@ -25,11 +19,11 @@ static Result<> register_with(const io_uring& ring, unsigned opcode, const void*
 }
 
 Result<> restrict_and_enable(const io_uring& ring) {
-  std::array<io_uring_restriction, kOperations.size() + 2> rules{};
+  std::array<io_uring_restriction, kRingOperations.size() + 2> rules{};
   size_t count = 0;
-  for (const uint8_t operation : kOperations) {
+  for (const RingOperation& operation : kRingOperations) {
     rules[count].opcode = IORING_RESTRICTION_SQE_OP;
-    rules[count++].sqe_op = operation;
+    rules[count++].sqe_op = operation.opcode;
   }
   rules[count].opcode = IORING_RESTRICTION_SQE_FLAGS_ALLOWED;
   rules[count++].sqe_flags = IOSQE_BUFFER_SELECT;

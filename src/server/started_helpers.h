@@ -21,7 +21,7 @@ struct StartedHelpers {
   std::optional<engine::KvmMaterial> kvm;               ///< of the kvm engine; one of the two is there
   std::string engine_warning;                           ///< why `auto` did not take kvm; empty otherwise
   std::optional<helper::Process> network;   ///< the network helper, where guests may have a network
-  std::vector<IpAddress> resolvers;    ///< that it was started with
+  std::vector<IpAddress> resolvers;         ///< that it was started with
   registry::CredentialsByHost credentials;  ///< of the servers that the languages' images come from
   std::string agent_path;
 };

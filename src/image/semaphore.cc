@@ -1,4 +1,4 @@
-#include "image/turns.h"
+#include "image/semaphore.h"
 
 namespace lambdo::image {
 

@@ -201,6 +201,7 @@ def test_modules_come_after_what_they_need_and_once():
     text = "a/kvm-amd.ko: a/kvm.ko b/ccp.ko a/irq.ko\na/kvm.ko: a/irq.ko\na/irq.ko:\nb/ccp.ko: b/rng.ko\nb/rng.ko:\n"
     ordered = initramfs.modules_in_order(text, ["kvm_amd", "kvm"])
     assert ordered == ["a/irq.ko", "a/kvm.ko", "b/rng.ko", "b/ccp.ko", "a/kvm-amd.ko"]
+    assert initramfs.modules_in_order(text, ["virtiofs", "kvm"], "kernel/fs/fuse/virtiofs.ko\n") == ["a/irq.ko", "a/kvm.ko"]
     with pytest.raises(KeyError):
         initramfs.modules_in_order(text, ["nothing"])
 

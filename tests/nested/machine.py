@@ -272,7 +272,10 @@ class Machine:
         """
         nonce = secrets.token_hex(16)
         encoded = base64.b64encode(command.encode()).decode()
-        self.control.sendall(f"run {nonce} {limit_s} {encoded}\n".encode())
+        try:
+            self.control.sendall(f"run {nonce} {limit_s} {encoded}\n".encode())
+        except OSError:
+            raise self._lost("the machine ended by itself") from None
         deadline = time.monotonic() + limit_s + grace_s
         mark = f"\n\036{nonce} ".encode()
         pending = b""

@@ -54,7 +54,17 @@ def modules_in_order(modules_dep, wanted, modules_builtin=""):
     return ordered
 
 
+SIGNATURE_MARK = b"~Module signature appended~\n"
+
+
 def read_module(path):
-    """A module as the kernel loads it: the file's content, decompressed where the package has it compressed."""
+    """A module as the kernel loads it soonest: decompressed where the package has it compressed, and without its
+    signature, because checking that takes an emulated CPU longer than all else (scripts/sign-file.c has the format)."""
     content = path.read_bytes()
-    return lzma.decompress(content) if path.suffix == ".xz" else content
+    if path.suffix == ".xz":
+        content = lzma.decompress(content)
+    if content.endswith(SIGNATURE_MARK):
+        end = len(content) - len(SIGNATURE_MARK)
+        length = int.from_bytes(content[end - 4:end], "big")
+        content = content[:end - 12 - length]
+    return content

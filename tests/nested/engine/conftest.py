@@ -30,10 +30,15 @@ BEFORE_TEARDOWN = set()
 HOSTILE_AGENT = NESTED_BUILD / "engine/hostile_agent"
 
 
-def vmm(**changes):
-    # An emulated processor has no flaws to work around, and doing so takes it long.
+# What takes an emulated processor long, and no test needs: mitigations of flaws that it has not, certificates, jitter
+# entropy, types for BPF and names for tracing.
+KERNEL_ARGUMENTS = ("mitigations=off initcall_blacklist=load_system_certificate_list,jent_mod_init,bpf_tcp_ca_kfunc_init,"
+                    "bpf_dummy_struct_ops_init,trace_eval_init,btf_vmlinux_init,btf_module_init")
+
+
+def vmm(kernel_arguments="", **changes):
     return {"engine": "kvm", "kernel": str(KERNEL / "vmlinux"), "modules": str(KERNEL / "modules"),
-            "boot_timeout_ms": 120000, "kernel_arguments": "mitigations=off", **changes}
+            "boot_timeout_ms": 120000, "kernel_arguments": f"{KERNEL_ARGUMENTS} {kernel_arguments}".strip(), **changes}
 
 
 def language(name, **changes):

@@ -150,7 +150,7 @@ def boot_timeout_ms(shared):
 def test_guest_that_does_not_come_up_is_told_apart(servers, tiny_archive, boot_timeout_ms, how, code, message, console):
     changes = {"boot_timeout_ms": boot_timeout_ms} if code == "guest_boot_timeout" else {}
     serving = servers.start([tiny_language(tiny_archive)], agent={"path": str(HOSTILE_AGENT)},
-                            vmm=vmm(kernel_arguments=f"mitigations=off hostile={how}", **changes))
+                            vmm=vmm(kernel_arguments=f"hostile={how}", **changes))
     response = serving.post_run({"language": "bash", "code": [{"filename": "a", "content": ""}]}, 120)
     assert response.json()["error"]["code"] == code, response
     assert message in response.json()["error"]["message"], response
@@ -163,7 +163,7 @@ def test_guest_that_does_not_come_up_is_told_apart(servers, tiny_archive, boot_t
 def test_guest_that_panics_during_its_run_is_an_error_and_not_a_result(servers, tiny_archive):
     # The kernel panics instead of killing a process when memory is short.
     serving = servers.start([tiny_language(tiny_archive)],
-                            vmm=vmm(kernel_arguments="mitigations=off sysctl.vm.panic_on_oom=2"))
+                            vmm=vmm(kernel_arguments="sysctl.vm.panic_on_oom=2"))
     body = run_body("bash", "x=a; while :; do x=$x$x; done", limits={"wall_ms": 60000, "memory_mb": 64})
     began = time.monotonic()
     response = serving.post_run(body, 120)

@@ -1,7 +1,9 @@
-"""Writes this machine's package sources of one Debian suite into a folder, for mmdebstrap.
+"""Writes this machine's package sources of one Debian suite into a folder, for mmdebstrap and apt.
 
-Usage: apt_sources.py SUITE FOLDER. Sources of other parties are left out: they may replace packages.
+Usage: apt_sources.py [--backports] SUITE FOLDER. Sources of other parties are left out: they may replace packages.
+With --backports they are the suite's backports instead, on the same mirrors, whether the machine itself uses them or not.
 """
+import argparse
 import glob
 import pathlib
 import re
@@ -33,9 +35,33 @@ def stanza_sources(suite):
                 yield "\n".join(lines) + "\n"
 
 
+def backports_line(line, suite):
+    """A line of the suite itself as one of its backports; None for one of its updates."""
+    found = re.match(rf"(.*\s){suite}/?\s", line.split("#")[0])
+    return found and f"{found[1]}{suite}-backports main"
+
+
+def backports_stanza(stanza, suite):
+    """The same for a stanza, of whose suites only the backports are left."""
+    fields = re.findall(r"^([\w-]+):(.*\n(?:[ \t].*\n)*)", stanza, re.MULTILINE)
+    if suite not in [name.rstrip("/") for key, value in fields if key.lower() == "suites" for name in value.split()]:
+        return None
+    kept = "".join(f"{key}:{value}" for key, value in fields if key.lower() not in ("suites", "components"))
+    return f"{kept}Suites: {suite}-backports\nComponents: main\n"
+
+
 def main():
-    suite, folder = sys.argv[1], pathlib.Path(sys.argv[2])
-    found = {"debian.list": list(one_line_sources(suite)), "debian.sources": list(stanza_sources(suite))}
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--backports", action="store_true")
+    parser.add_argument("suite")
+    parser.add_argument("folder", type=pathlib.Path)
+    arguments = parser.parse_args()
+    suite, folder = arguments.suite, arguments.folder
+    lines, stanzas = list(one_line_sources(suite)), list(stanza_sources(suite))
+    if arguments.backports:
+        lines = list(filter(None, (backports_line(line, suite) for line in lines)))
+        stanzas = list(filter(None, (backports_stanza(stanza, suite) for stanza in stanzas)))
+    found = {"debian.list": lines, "debian.sources": stanzas}
     for name, entries in found.items():
         if entries:
             (folder / name).write_text("\n".join(entries) + "\n")

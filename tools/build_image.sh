@@ -27,8 +27,10 @@ is_current() {
 }
 
 # Extracts the packages only: no maintainer script runs, which saves most of the time. finish_image does the rest.
+# apt's package lists are kept for the next image: apt asks the mirror whether they are still the newest, and reads and
+# unpacks them only when they are not.
 extract_packages() {
-  local name=$1 target=$2 work=$3
+  local name=$1 target=$2 work=$3 lists=$images/.lists
   mkdir "$work/sources"
   /usr/bin/python3 "$root/tools/apt_sources.py" "$suite" "$work/sources"
   # How this machine reaches its sources (proxies, retries, clocks) holds for the image too.
@@ -36,11 +38,15 @@ extract_packages() {
   mmdebstrap --mode=root --variant=extract --include="${packages[$name]}" \
     --skip=chroot/mount,check/signed-by --aptopt="$work/apt.conf" \
     --setup-hook=/usr/share/mmdebstrap/hooks/merged-usr/setup00.sh \
+    --setup-hook="[ ! -d '$lists' ] || flock '$lists.lock' cp -a '$lists/.' \"\$1/var/lib/apt/lists/\"" \
+    --extract-hook="cp -a \"\$1/var/lib/apt/lists\" '$work/lists'" \
     --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/man/*' \
     --dpkgopt='path-exclude=/usr/share/locale/*' --dpkgopt='path-exclude=/usr/share/info/*' \
     --dpkgopt='path-exclude=/usr/share/bash-completion/*' --dpkgopt='path-exclude=/usr/share/lintian/*' \
     --dpkgopt='path-exclude=/lib/systemd/*' --dpkgopt='path-exclude=/usr/share/bug/*' \
     "$suite" "$target" "$work"/sources/* 2>&1
+  # shellcheck disable=SC2016 # the inner shell expands them
+  flock "$lists.lock" sh -c 'rm -rf "$1" && mv "$2" "$1"' sh "$lists" "$work/lists"
 }
 
 write_etc() {

@@ -7,33 +7,23 @@
 # The folder is built aside and renamed, so that it is whole or not there. Delete it to take a newer kernel.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+source "$root/tools/kernel_package.sh"
 
-package=linux-image-cloud-amd64
 target=$root/build/guest-kernel
 
-recipe_hash() { sha256sum "${BASH_SOURCE[0]}" | cut -d' ' -f1; }
+recipe_hash() { cat "${BASH_SOURCE[0]}" "$root/tools/kernel_package.sh" | sha256sum | cut -d' ' -f1; }
 
 is_current() { [[ $(cat "$target/.recipe" 2>/dev/null) == "$(recipe_hash)" ]]; }
 
-# The package of one version that the given one depends on.
-versioned_package() { apt-cache depends "$package" 2>/dev/null | sed -n 's/^ *Depends: \(linux-image-.*\)/\1/p' | head -n 1; }
-
 find_package() {
   local name
-  name=$(versioned_package)
+  name=$(versioned_kernel)
   if [[ -z $name ]] && ((EUID == 0)); then
     apt-get -o Acquire::Retries=3 update >&2
-    name=$(versioned_package)
+    name=$(versioned_kernel)
   fi
-  [[ -n $name ]] || die "the package sources know no $package; on Debian as root run apt-get update, then try again"
+  [[ -n $name ]] || die "the package sources know no $kernel_package; on Debian as root run apt-get update, then try again"
   echo "$name"
-}
-
-download() {
-  local name=$1 folder=$2
-  # As root apt changes to a user of its own, who may not write into this folder.
-  (cd "$folder" && apt-get -o Acquire::Retries=3 -o APT::Sandbox::User=root download "$name") >&2 ||
-    die "cannot download $name; if the package lists are old, run apt-get update as root, then try again"
 }
 
 # number FILE OFFSET SIZE_BYTES: an unsigned little-endian number of the setup header.
@@ -57,16 +47,9 @@ extract_vmlinux() {
 }
 
 unpack() {
-  local work=$1 version
-  dpkg-deb --extract "$work"/*.deb "$work/root"
-  version=$(basename "$work"/root/boot/vmlinuz-*)
-  version=${version#vmlinuz-}
-  [[ -e $work/root/lib/modules/$version/modules.dep ]] || depmod --basedir "$work/root" "$version"
-  mkdir "$work/new"
-  mv "$work/root/boot/vmlinuz-$version" "$work/new/vmlinuz"
-  mv "$work/root/lib/modules/$version" "$work/new/modules"
+  local work=$1
+  unpack_kernel "$work"/*.deb "$work" "$work/new"
   extract_vmlinux "$work/new/vmlinuz" "$work/new/vmlinux"
-  echo "$version" >"$work/new/VERSION"
   recipe_hash >"$work/new/.recipe"
 }
 
@@ -83,7 +66,8 @@ if ! is_current; then
   work=$(mktemp -d "$target.work.XXXXXX")
   trap 'rm -rf "$work"' EXIT
   name=$(find_package)
-  download "$name" "$work"
+  download "$work" "$name" ||
+    die "cannot download $name; if the package lists are old, run apt-get update as root, then try again"
   unpack "$work"
   chmod 755 "$work/new"
   rm -rf "$target"

@@ -225,7 +225,8 @@ def parse_arguments():
     parser.add_argument("--on", choices=("auto", "nested", "direct"), default="auto",
                         help="where: auto takes this machine's KVM where the probe finds it usable")
     parser.add_argument("--build", default="build/release", help="folder with what is tested (default %(default)s)")
-    parser.add_argument("--kernel", default="build/guest-kernel", help="folder made by ./dev guest-kernel")
+    parser.add_argument("--kernel", default="build/guest-kernel", help="of guests: the folder made by ./dev guest-kernel")
+    parser.add_argument("--host", default="build/nested-host", help="kernel and QEMU of the nested host: the folder made by tools/nested_host.sh")
     parser.add_argument("--memory", type=int, default=4096, metavar="MIB", help="of the nested host (default %(default)s)")
     parser.add_argument("--cpus", type=int, default=1, help="of the nested host (default %(default)s)")
     parser.add_argument("--hosts", type=int, default=2, help="nested hosts at once for several tests (default %(default)s)")
@@ -243,8 +244,7 @@ def make_setup(arguments):
         "LAMBDO_BUILD": ROOT / arguments.build, "LAMBDO_BIN": ROOT / arguments.build / "src/cli/lambdo",
         "LAMBDO_AGENT": ROOT / arguments.build / "agent/lambdo-agent", "LAMBDO_GUEST_KERNEL": ROOT / arguments.kernel,
         "NESTED_RESULTS": (ROOT / arguments.results).resolve()}
-    return Setup(kernel=ROOT / arguments.kernel / "vmlinuz", modules=ROOT / arguments.kernel / "modules",
-                 results=ROOT / arguments.results, memory_mib=arguments.memory,
+    return Setup(folder=ROOT / arguments.host, results=ROOT / arguments.results, memory_mib=arguments.memory,
                  cpus=1 if arguments.counted else arguments.cpus, counted=arguments.counted,
                  environment={name: str(value) for name, value in environment.items()})
 
@@ -277,7 +277,7 @@ def main():
         chosen = [NestedTest("command", arguments.command, timeout_s=86400)]
     direct = not arguments.counted and (
         arguments.on == "direct" or (arguments.on == "auto" and kvm_is_usable(arguments.build)))
-    print("nested: directly, this machine's KVM is usable" if direct else "nested: in a nested host", flush=True)
+    print("nested: directly, this machine's KVM is usable" if direct else f"nested: in a nested host, {setup.describe()}", flush=True)
     guest_images.prepare(arguments.build)
     live = bool(arguments.verbose or arguments.tests or arguments.command)
     runners = make_runners(arguments, setup, logs, direct, live or len(chosen) == 1)

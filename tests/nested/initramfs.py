@@ -1,4 +1,5 @@
 """The archive the nested host boots with: the kernel's newc format, and the modules it loads, in order."""
+import lzma
 import stat
 
 
@@ -25,12 +26,13 @@ def module_name(path):
     return path.rsplit("/", 1)[-1].split(".")[0].replace("-", "_")
 
 
-def modules_in_order(modules_dep, wanted):
+def modules_in_order(modules_dep, wanted, modules_builtin=""):
     """Paths of the wanted modules and all they depend on, each after its dependencies.
 
-    `modules_dep` is the text of that file of depmod(8). One that is not there is a KeyError: built into the
-    kernel, or not of this kernel.
+    `modules_dep` and `modules_builtin` are the texts of those files of depmod(8): what is built into the kernel needs no
+    loading. A module that is in neither is a KeyError.
     """
+    builtin = {module_name(path) for path in modules_builtin.split()}
     dependencies = {}
     paths = {}
     for line in modules_dep.splitlines():
@@ -47,5 +49,22 @@ def modules_in_order(modules_dep, wanted):
             ordered.append(path)
 
     for name in wanted:
-        add(paths[name.replace("-", "_")])
+        if name.replace("-", "_") not in builtin:
+            add(paths[name.replace("-", "_")])
     return ordered
+
+
+SIGNATURE_MARK = b"~Module signature appended~\n"
+
+
+def read_module(path):
+    """A module as the kernel loads it soonest: decompressed where the package has it compressed, and without its
+    signature, because checking that takes an emulated CPU longer than all else (scripts/sign-file.c has the format)."""
+    content = path.read_bytes()
+    if path.suffix == ".xz":
+        content = lzma.decompress(content)
+    if content.endswith(SIGNATURE_MARK):
+        end = len(content) - len(SIGNATURE_MARK)
+        length = int.from_bytes(content[end - 4:end], "big")
+        content = content[:end - 12 - length]
+    return content

@@ -25,7 +25,10 @@ MODULES = ("virtio_pci", "virtio_console", "virtiofs", "overlay", "kvm-amd", "tu
 # The kernel inside trusts the emulated clock and CPU, and leaves out what only slows emulation. Its ticks come by
 # themselves: an interrupt is lost now and then, and a timer that is to be set anew after each would be lost for good.
 COMMAND_LINE = ("console=ttyS0 quiet loglevel=4 panic=-1 oops=panic tsc=reliable no_timer_check mitigations=off "
-                "nokaslr random.trust_cpu=on highres=off nohz=off")
+                "nokaslr random.trust_cpu=on highres=off nohz=off cryptomgr.notests swiotlb=noforce i8042.noaux i8042.nokbd "
+                # Certificates, jitter entropy, types for BPF and names for tracing: two seconds of a boot, for nothing here.
+                "initcall_blacklist=load_system_certificate_list,jent_mod_init,bpf_tcp_ca_kfunc_init,"
+                "bpf_dummy_struct_ops_init,trace_eval_init")
 CONSOLE_LIMIT_BYTES = 16 << 20
 
 
@@ -38,12 +41,12 @@ class SetupError(Exception):
 
 
 class Setup:
-    """What machines are made of: config only, many machines may use one."""
+    """What machines are made of: config only, many machines may use one. `folder` is made by tools/nested_host.sh."""
 
-    def __init__(self, kernel=None, modules=None, results=None, memory_mib=4096, cpus=1, environment=None, counted=False):
-        folder = ROOT / "build" / "guest-kernel"
-        self.kernel = pathlib.Path(kernel or folder / "vmlinuz")
-        self.modules = pathlib.Path(modules or folder / "modules").resolve()
+    def __init__(self, folder=None, results=None, memory_mib=4096, cpus=1, environment=None, counted=False):
+        self.folder = pathlib.Path(folder or ROOT / "build" / "nested-host").resolve()
+        self.kernel = self.folder / "vmlinuz"
+        self.modules = self.folder / "modules"
         self.results = pathlib.Path(results or ROOT / "build" / "nested").resolve()
         self.memory_mib = memory_mib
         self.cpus = cpus
@@ -55,17 +58,30 @@ class Setup:
             raise SetupError("the nested host needs root, for the read-only view of the file system it is shown")
         for path in (self.kernel, self.modules / "modules.dep"):
             if not path.exists():
-                raise SetupError(f"{path} is missing; run ./dev guest-kernel")
+                raise SetupError(f"{path} is missing; run ./dev test-kvm, which fetches it")
         for program in ("qemu-system-x86_64", "busybox", "unshare", "setpriv"):
             if not shutil.which(program):
                 raise SetupError(f"{program} is missing; run ./dev test-kvm, which installs it")
         if not any(os.path.exists(path) for path in VIRTIOFSD):
             raise SetupError(f"none of {', '.join(VIRTIOFSD)} is there; install QEMU's or the virtiofsd package")
 
+    def describe(self):
+        """Which kernel and QEMU, of which packages."""
+        def text_of(path):
+            return path.read_text().strip() if path.exists() else "unknown"
+        return f"kernel {text_of(self.folder / 'VERSION')}, packages: {text_of(self.folder / 'SOURCE')}"
+
+    def qemu(self):
+        """QEMU with the folders of its firmware: the one beside the kernel, else the one that is installed."""
+        unpacked = self.folder / "qemu" / "usr"
+        if not unpacked.exists():
+            return ["qemu-system-x86_64"]
+        return [str(unpacked / "bin/qemu-system-x86_64"), "-L", str(unpacked / "share/qemu"), "-L", str(unpacked / "share/seabios")]
+
     def archive(self):
-        text = (self.modules / "modules.dep").read_text()
-        paths = initramfs.modules_in_order(text, MODULES)
-        names = [path.rsplit("/", 1)[-1] for path in paths]
+        dependencies, builtin = ((self.modules / name).read_text() for name in ("modules.dep", "modules.builtin"))
+        paths = initramfs.modules_in_order(dependencies, MODULES, builtin)
+        names = [initramfs.module_name(path) + ".ko" for path in paths]
         variables = self.environment | {
             "NESTED_ROOT": ROOT, "NESTED_RESULTS": self.results, "NESTED_MODULES": self.modules,
             "NESTED_TERM": os.environ.get("TERM", "vt100")}
@@ -76,7 +92,7 @@ class Setup:
             "nested.env": (0o644, exports.encode()),
             "modules/order": (0o644, "".join(f"{name}\n" for name in names).encode()),
         }
-        files |= {f"modules/{name}": (0o644, (self.modules / path).read_bytes()) for name, path in zip(names, paths)}
+        files |= {f"modules/{name}": (0o644, initramfs.read_module(self.modules / path)) for name, path in zip(names, paths)}
         return initramfs.build_archive(("dev", "proc", "sys", "host", "over", "root", "modules"), files)
 
 
@@ -137,7 +153,7 @@ class Machine:
         accelerator = ["tcg,thread=single", "-icount", "shift=2"] if self.setup.counted else ["tcg,thread=multi"]
         console = "stdio,id=console,signal=off,mux=on" if self.interactive else f"socket,id=console,fd={console_end.fileno()}"
         command = [
-            "qemu-system-x86_64", "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
+            *self.setup.qemu(), "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
             "-machine", "q35,memory-backend=memory", "-accel", *accelerator, "-cpu", "EPYC,+svm,+npt",
             "-smp", str(self.setup.cpus), "-m", str(self.setup.memory_mib),
             "-object", f"memory-backend-memfd,id=memory,size={self.setup.memory_mib}M,share=on",
@@ -259,7 +275,10 @@ class Machine:
         """
         nonce = secrets.token_hex(16)
         encoded = base64.b64encode(command.encode()).decode()
-        self.control.sendall(f"run {nonce} {limit_s} {encoded}\n".encode())
+        try:
+            self.control.sendall(f"run {nonce} {limit_s} {encoded}\n".encode())
+        except OSError:
+            raise self._lost("the machine ended by itself") from None
         deadline = time.monotonic() + limit_s + grace_s
         mark = f"\n\036{nonce} ".encode()
         pending = b""

@@ -1,9 +1,12 @@
 """The harness itself: that what fails, hangs, crashes, panics or never starts is told, and what passes passes."""
+import concurrent.futures
+import functools
 import os
 import pathlib
 import signal
 import subprocess
 import sys
+import threading
 
 import pytest
 
@@ -54,9 +57,109 @@ def check(rows, outcomes):
         assert reason in outcome.reason, name
 
 
-@pytest.fixture
-def setup(tmp_path):
-    made = Setup(results=tmp_path / "results", memory_mib=1024)
+def run_counted(runner, tests, folder):
+    """What came of the tests, and how many machines were started for them."""
+    before = runner.machines
+    outcomes = harness.run_tests([runner], tests, folder)
+    return outcomes, runner.machines - before
+
+
+def try_sharing(runners, folder):
+    # The first two pass only when both run at once.
+    meet = "touch $NESTED_RESULTS/{0}; until [ -e $NESTED_RESULTS/{1} ]; do sleep 0.1; done"
+    tests = [NestedTest("one", meet.format("a", "b"), timeout_s=60), NestedTest("other", meet.format("b", "a"), timeout_s=60),
+             NestedTest("shared-fails", "false"), NestedTest("shared-passes", "true")]
+    before = [runner.machines for runner in runners]
+    return harness.run_tests(runners, tests, folder), [runner.machines for runner in runners] == before
+
+
+def try_outcomes(runner, folder):
+    rows = EVERYWHERE + NESTED_ONLY
+    return run_counted(runner, as_tests(rows), folder)
+
+
+def try_again(runner, folder, name, said):
+    """A test that fails once and says so, and one that always does."""
+    again = f"echo >>$NESTED_RESULTS/{name}-again; [ $NESTED_ATTEMPT = 2 ] || {{ {said}; false; }}"
+    always = f"echo >>$NESTED_RESULTS/{name}-always; {said}; false"
+    tests = [NestedTest(f"{name}-again", again, attempts=2), NestedTest(f"{name}-always", always, attempts=2)]
+    return run_counted(runner, tests, folder)
+
+
+def try_losing(runner, folder):
+    first = "[ -e $NESTED_RESULTS/was-here ] || { touch $NESTED_RESULTS/was-here; sync; echo c >/proc/sysrq-trigger; sleep 60; }"
+    always = "echo c >/proc/sysrq-trigger; sleep 60"
+    tests = [NestedTest("first", first, timeout_s=60, attempts=2), NestedTest("always", always, timeout_s=60, attempts=2)]
+    return run_counted(runner, tests, folder)
+
+
+def try_hanging(runner, _):
+    """The output of a command, and what is said of the machine when it does not go on."""
+    output = []
+    status, _ = runner.machine.run("seq 1 100000", 60, output.append)
+    os.kill(runner.machine.qemu.pid, signal.SIGSTOP)
+    with pytest.raises(MachineLost) as lost:
+        runner.machine.run("true", 1, output.append, grace_s=1)
+    return status, b"".join(output), str(lost.value)
+
+
+# name: what is said, how often it runs then, machines that are started meanwhile.
+SAID = {
+    "guest-broke": ("echo exc_double_fault", 2, 0),
+    "machine-broke": ("echo '<1>watchdog: BUG: soft lockup' >/dev/kmsg", 2, 3),
+    "mistake": ("echo a mistake", 1, 0),
+}
+
+
+class Tried:
+    """What is tried in nested hosts, for the tests below and beside them: a machine takes seconds to boot, so there are
+    two at a time, and each attempt goes on in the machine that the one before it left."""
+
+    def __init__(self, setup, folder):
+        self.setup = setup
+        self.folder = folder
+        self.readme = (ROOT / "README.md").read_bytes()
+        self.runners = [harness.NestedRunner(setup, folder / f"host-{number}") for number in range(2)]
+        again = {name: functools.partial(try_again, name=name, said=said) for name, (said, *_) in SAID.items()}
+        # A machine ends with the thread that started it, and all machines are there when both threads meet.
+        meeting = threading.Barrier(2)
+        chains = [{"outcomes": try_outcomes, "guest-broke": again["guest-broke"], "mistake": again["mistake"],
+                   "shared": lambda *_: self.share(meeting), "hung": try_hanging},
+                  {"machine-broke": again["machine-broke"], "meeting": lambda *_: (meeting.wait(), meeting.wait()), "lost": try_losing}]
+        self.results = {name: concurrent.futures.Future() for chain in chains for name in chain}
+        self.threads = [threading.Thread(target=self.run_chain, args=pair) for pair in zip(self.runners, chains)]
+        for thread in self.threads:
+            thread.start()
+
+    def share(self, meeting):
+        meeting.wait()
+        try:
+            return try_sharing(self.runners, self.folder)
+        finally:
+            meeting.wait()
+
+    def run_chain(self, runner, chain):
+        for name, attempt in chain.items():
+            self.take(name, attempt, runner)
+
+    def take(self, name, attempt, runner):
+        try:
+            self.results[name].set_result(attempt(runner, self.folder))
+        except BaseException as error:  # pylint: disable=broad-exception-caught
+            self.results[name].set_exception(error)
+
+    def result(self, name):
+        return self.results[name].result(600)
+
+    def close(self):
+        for thread in self.threads:
+            thread.join()
+        for runner in self.runners:
+            runner.close()
+
+
+def make_setup(folder):
+    made = Setup(results=folder / "results", memory_mib=1024)
     try:
         made.check()
     except SetupError as error:
@@ -64,53 +167,27 @@ def setup(tmp_path):
     return made
 
 
-def test_a_lost_machine_is_replaced_as_often_as_a_test_says(setup, tmp_path):
-    runner = harness.NestedRunner(setup, tmp_path)
-    first = "[ -e $NESTED_RESULTS/was-here ] || { touch $NESTED_RESULTS/was-here; sync; echo c >/proc/sysrq-trigger; sleep 60; }"
-    always = "echo c >/proc/sysrq-trigger; sleep 60"
-    try:
-        tests = [NestedTest("first", first, timeout_s=60, attempts=2), NestedTest("always", always, timeout_s=60, attempts=2)]
-        outcomes = harness.run_tests([runner], tests, tmp_path)
-        assert [outcome.verdict for outcome in outcomes] == ["passed", "failed"]
-        assert "its kernel panicked" in outcomes[1].reason
-        assert runner.machines == 3
-    finally:
-        runner.close()
+@pytest.fixture
+def setup(tmp_path):
+    return make_setup(tmp_path)
 
 
-@pytest.mark.parametrize("said, attempts, machines", [
-    ("echo exc_double_fault", 2, 1),
-    ("echo '<1>watchdog: BUG: soft lockup' >/dev/kmsg", 2, 3),
-    ("echo a mistake", 1, 1),
-])
-def test_only_what_the_emulator_broke_is_tried_again(setup, tmp_path, said, attempts, machines):
-    runner = harness.NestedRunner(setup, tmp_path)
-    again = f"echo >>$NESTED_RESULTS/attempts; [ $NESTED_ATTEMPT = 2 ] || {{ {said}; false; }}"
-    always = f"echo >>$NESTED_RESULTS/always; {said}; false"
-    try:
-        tests = [NestedTest("again", again, attempts=2), NestedTest("always", always, attempts=2)]
-        outcomes = harness.run_tests([runner], tests, tmp_path)
-        assert [outcome.verdict for outcome in outcomes] == ["passed" if attempts == 2 else "failed", "failed"]
-        assert (setup.results / "attempts").read_text() == attempts * "\n"
-        assert (setup.results / "always").read_text() == attempts * "\n"
-        assert runner.machines == machines
-    finally:
-        runner.close()
+@pytest.fixture(scope="module")
+def tried(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("tried")
+    made = Tried(make_setup(folder), folder)
+    yield made
+    made.close()
 
 
-def test_several_nested_hosts_share_the_tests(setup, tmp_path):
-    runners = [harness.NestedRunner(setup, tmp_path / str(number)) for number in range(2)]
-    # The first two pass only when both run at once.
-    meet = "touch $NESTED_RESULTS/{0}; until [ -e $NESTED_RESULTS/{1} ]; do sleep 0.1; done"
-    tests = [NestedTest("one", meet.format("a", "b"), timeout_s=60), NestedTest("other", meet.format("b", "a"), timeout_s=60),
-             NestedTest("fails", "false"), NestedTest("passes", "true")]
-    try:
-        outcomes = harness.run_tests(runners, tests, tmp_path)
-        assert [outcome.verdict for outcome in outcomes] == ["passed", "passed", "failed", "passed"]
-        assert [runner.machines for runner in runners] == [1, 1]
-    finally:
-        for runner in runners:
-            runner.close()
+@pytest.fixture(scope="module", autouse=True)
+def start_early(request):
+    """What is tried begins before the tests that need it, where there are any."""
+    if any("tried" in item.fixturenames for item in request.session.items if item.module is request.module):
+        try:
+            request.getfixturevalue("tried")
+        except pytest.skip.Exception:
+            pass
 
 
 def test_a_further_attempt_leaves_out_what_passed(tmp_path):
@@ -126,30 +203,6 @@ def test_a_further_attempt_leaves_out_what_passed(tmp_path):
     passed.write_text("".join(f"{name}\n" for name in everything[1:]))
     assert len(everything) > 1
     assert collected() == everything[:1]
-
-
-def test_every_outcome_in_nested_hosts(setup, tmp_path):
-    readme = (ROOT / "README.md").read_bytes()
-    rows = EVERYWHERE + NESTED_ONLY
-    runner = harness.NestedRunner(setup, tmp_path)
-    try:
-        check(rows, harness.run_tests([runner], as_tests(rows), tmp_path))
-        assert (setup.results / "kept").read_text() == "kept\n"
-        assert (tmp_path / "output-without-end-of-line.log").read_bytes() == b"abc"
-        assert (tmp_path / "forges-an-end.log").read_bytes() == b"\n\036deadbeef 0 0\n"
-        assert (ROOT / "README.md").read_bytes() == readme
-        assert_tells_a_hung_machine(runner.machine)
-    finally:
-        runner.close()
-
-
-def assert_tells_a_hung_machine(machine):
-    output = []
-    status, _ = machine.run("seq 1 100000", 60, output.append)
-    assert (status, b"".join(output)) == (0, "".join(f"{number}\n" for number in range(1, 100001)).encode())
-    os.kill(machine.qemu.pid, signal.SIGSTOP)
-    with pytest.raises(MachineLost, match="the machine hung: no answer 1 s after the limit of 1 s"):
-        machine.run("true", 1, output.append, grace_s=1)
 
 
 def test_every_outcome_directly(tmp_path):
@@ -201,6 +254,7 @@ def test_modules_come_after_what_they_need_and_once():
     text = "a/kvm-amd.ko: a/kvm.ko b/ccp.ko a/irq.ko\na/kvm.ko: a/irq.ko\na/irq.ko:\nb/ccp.ko: b/rng.ko\nb/rng.ko:\n"
     ordered = initramfs.modules_in_order(text, ["kvm_amd", "kvm"])
     assert ordered == ["a/irq.ko", "a/kvm.ko", "b/rng.ko", "b/ccp.ko", "a/kvm-amd.ko"]
+    assert initramfs.modules_in_order(text, ["virtiofs", "kvm"], "kernel/fs/fuse/virtiofs.ko\n") == ["a/irq.ko", "a/kvm.ko"]
     with pytest.raises(KeyError):
         initramfs.modules_in_order(text, ["nothing"])
 
@@ -210,3 +264,45 @@ def test_the_archive_is_one_that_cpio_reads(tmp_path):
     subprocess.run(["busybox", "cpio", "-id"], input=archive, cwd=tmp_path, check=True, stderr=subprocess.DEVNULL)
     assert (tmp_path / "folder" / "odd").read_bytes() == b"abc"
     assert (tmp_path / "run").stat().st_mode & 0o777 == 0o755
+
+
+# From here on the tests wait for what was tried in nested hosts.
+
+
+def test_several_nested_hosts_share_the_tests(tried):
+    outcomes, are_the_same_machines = tried.result("shared")
+    assert [outcome.verdict for outcome in outcomes] == ["passed", "passed", "failed", "passed"]
+    assert are_the_same_machines
+
+
+def test_every_outcome_in_nested_hosts(tried):
+    outcomes, machines = tried.result("outcomes")
+    check(EVERYWHERE + NESTED_ONLY, outcomes)
+    assert machines == 3
+    assert (tried.setup.results / "kept").read_text() == "kept\n"
+    assert (tried.folder / "output-without-end-of-line.log").read_bytes() == b"abc"
+    assert (tried.folder / "forges-an-end.log").read_bytes() == b"\n\036deadbeef 0 0\n"
+    assert (ROOT / "README.md").read_bytes() == tried.readme
+
+
+@pytest.mark.parametrize("name", list(SAID))
+def test_only_what_the_emulator_broke_is_tried_again(tried, name):
+    _, attempts, wanted_machines = SAID[name]
+    outcomes, machines = tried.result(name)
+    assert [outcome.verdict for outcome in outcomes] == ["passed" if attempts == 2 else "failed", "failed"]
+    assert (tried.setup.results / f"{name}-again").read_text() == attempts * "\n"
+    assert (tried.setup.results / f"{name}-always").read_text() == attempts * "\n"
+    assert machines == wanted_machines
+
+
+def test_a_lost_machine_is_replaced_as_often_as_a_test_says(tried):
+    outcomes, machines = tried.result("lost")
+    assert [outcome.verdict for outcome in outcomes] == ["passed", "failed"]
+    assert "its kernel panicked" in outcomes[1].reason
+    assert machines == 2
+
+
+def test_a_hung_machine_is_told(tried):
+    status, output, lost = tried.result("hung")
+    assert (status, output) == (0, "".join(f"{number}\n" for number in range(1, 100001)).encode())
+    assert lost.startswith("the machine hung: no answer 1 s after the limit of 1 s")

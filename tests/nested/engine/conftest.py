@@ -6,6 +6,7 @@ import pathlib
 import shutil
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -29,10 +30,15 @@ BEFORE_TEARDOWN = set()
 HOSTILE_AGENT = NESTED_BUILD / "engine/hostile_agent"
 
 
-def vmm(**changes):
-    # An emulated processor has no flaws to work around, and doing so takes it long.
+# What takes an emulated processor long, and no test needs: mitigations of flaws that it has not, certificates, jitter
+# entropy, types for BPF and names for tracing.
+KERNEL_ARGUMENTS = ("mitigations=off initcall_blacklist=load_system_certificate_list,jent_mod_init,bpf_tcp_ca_kfunc_init,"
+                    "bpf_dummy_struct_ops_init,trace_eval_init,btf_vmlinux_init,btf_module_init")
+
+
+def vmm(kernel_arguments="", **changes):
     return {"engine": "kvm", "kernel": str(KERNEL / "vmlinux"), "modules": str(KERNEL / "modules"),
-            "boot_timeout_ms": 120000, "kernel_arguments": "mitigations=off", **changes}
+            "boot_timeout_ms": 120000, "kernel_arguments": f"{KERNEL_ARGUMENTS} {kernel_arguments}".strip(), **changes}
 
 
 def language(name, **changes):
@@ -42,17 +48,25 @@ def language(name, **changes):
     return made
 
 
-def tiny_language(folder, **changes):
-    """A language of a shell and nothing else, which boots in half the time of a distribution's."""
-    root = folder / "tiny"
-    for name in ("bin", "workspace"):
-        (root / name).mkdir(parents=True, exist_ok=True)
+APPLETS = ("awk", "cat", "echo", "head", "id", "ls", "nproc", "seq", "sh", "sleep", "touch", "wc", "yes")
+
+
+@pytest.fixture(scope="session")
+def tiny_archive(tmp_path_factory):
+    """An archive of a shell and nothing else, which boots in half the time of a distribution's."""
+    folder = tmp_path_factory.mktemp("tiny")
+    root = folder / "root"
+    for name in ("bin", "usr", "workspace"):
+        (root / name).mkdir(parents=True)
     shutil.copy(shutil.which("busybox"), root / "bin/busybox")
-    for name in ("sh", "cat", "echo"):
+    for name in APPLETS:
         (root / "bin" / name).symlink_to("busybox")
-    archive = folder / "tiny.cpio"
     subprocess.run("find . -mindepth 1 -print0 | cpio --null --create --format=newc --quiet >../tiny.cpio", shell=True,
                    cwd=root, check=True)
+    return folder / "tiny.cpio"
+
+
+def tiny_language(archive, **changes):
     return {"name": "bash", "version": "tiny", "initramfs": str(archive), "warm": 0,
             "steps": [{"command": "sh {{filename}} {{args}}"}], **changes}
 
@@ -107,8 +121,10 @@ def pytest_runtest_logreport(report):
 def pytest_runtest_makereport(item):
     """What the servers of a failed test logged stands in its report: their folders are gone with the machine."""
     report = (yield).get_result()
-    if report.failed and "servers" in getattr(item, "funcargs", {}):
-        for number, made in enumerate(item.funcargs["servers"].started):
+    if report.failed:
+        held = [value.started for value in getattr(item, "funcargs", {}).values() if isinstance(value, Servers)]
+        shown = [getattr(item, "funcargs", {}).get("shared"), *sum(held, [])]
+        for number, made in enumerate(made for made in shown if made is not None):
             report.sections.append((f"log of server {number}, its end", "\n".join(made.log().splitlines()[-60:])))
 
 
@@ -124,6 +140,19 @@ def servers(tmp_path):
     made = Servers(tmp_path)
     yield made
     made.stop_all()
+
+
+def wait_until_idle(pid, timeout_s=30):
+    """Until a process has no more to do than to wait: it takes less than a tenth of a processor."""
+    def ticks():
+        return sum(int(word) for word in pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[11:13])
+
+    def is_idle():
+        before = ticks()
+        time.sleep(0.5)
+        return ticks() - before < 0.05 * os.sysconf("SC_CLK_TCK")
+
+    server.wait_until(is_idle, timeout_s, "the process is busy")
 
 
 def guests(pid):

@@ -15,7 +15,7 @@
 
 namespace lambdo::engine {
 
-namespace rpc = grpc_definitions;
+namespace proto = grpc_definitions;
 
 // Registrations are a few bytes; an agent that sends more is none.
 static constexpr int kMaxRegistrationBytes = 4096;
@@ -37,7 +37,7 @@ struct RegistrationServer::State {
   }
 
   AgentRegistry* registry = nullptr;
-  rpc::LambdoApiService::AsyncService service;
+  proto::LambdoApiService::AsyncService service;
   std::unique_ptr<grpc::ServerCompletionQueue> untaken_queue;
   grpc::ServerCompletionQueue* queue = nullptr;
   std::unique_ptr<grpc::Server> server;
@@ -82,7 +82,7 @@ class RegistrationServer::IncomingCall : public State::Call {
 };
 
 class RegistrationServer::RegisterCall final
-    : public IncomingCall<rpc::RegisterRequest, rpc::RegisterResponse> {
+    : public IncomingCall<proto::RegisterRequest, proto::RegisterResponse> {
  public:
   using IncomingCall::IncomingCall;
   void request_from(grpc::ServerCompletionQueue& queue) {
@@ -91,8 +91,8 @@ class RegistrationServer::RegisterCall final
 
  private:
   void await_next() override { state_.await_call<RegisterCall>(); }
-  grpc::Status answer(AgentRegistry& registry, const rpc::RegisterRequest& request,
-                      rpc::RegisterResponse& response) override {
+  grpc::Status answer(AgentRegistry& registry, const proto::RegisterRequest& request,
+                      proto::RegisterResponse& response) override {
     auto id = registry.register_agent(request.token(), request.port());
     if (id) {
       response.set_id(*std::move(id));
@@ -103,7 +103,7 @@ class RegistrationServer::RegisterCall final
   }
 };
 
-class RegistrationServer::StatusCall final : public IncomingCall<rpc::StatusMessage, rpc::Empty> {
+class RegistrationServer::StatusCall final : public IncomingCall<proto::StatusMessage, proto::Empty> {
  public:
   using IncomingCall::IncomingCall;
   void request_from(grpc::ServerCompletionQueue& queue) {
@@ -112,9 +112,9 @@ class RegistrationServer::StatusCall final : public IncomingCall<rpc::StatusMess
 
  private:
   void await_next() override { state_.await_call<StatusCall>(); }
-  grpc::Status answer(AgentRegistry& registry, const rpc::StatusMessage& request,
-                      rpc::Empty& /*response*/) override {
-    registry.agent_status(request.id(), request.code() == rpc::READY);
+  grpc::Status answer(AgentRegistry& registry, const proto::StatusMessage& request,
+                      proto::Empty& /*response*/) override {
+    registry.agent_status(request.id(), request.code() == proto::READY);
     return grpc::Status::OK;
   }
 };

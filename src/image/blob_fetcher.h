@@ -5,8 +5,8 @@
 #include <string>
 
 #include "base/error.h"
+#include "image/async_semaphore.h"
 #include "image/store/store.h"
-#include "image/semaphore.h"
 #include "reactor/blocking_pool.h"
 #include "reactor/cancel.h"
 #include "reactor/reactor.h"

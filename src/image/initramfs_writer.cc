@@ -5,7 +5,7 @@
 #include <utility>
 
 #include "base/log.h"
-#include "image/semaphore.h"
+#include "image/async_semaphore.h"
 #include "image/unpack.h"
 #include "image/writers/output_file.h"
 

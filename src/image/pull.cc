@@ -5,8 +5,8 @@
 #include <utility>
 #include <vector>
 
+#include "image/async_semaphore.h"
 #include "image/blob_fetcher.h"
-#include "image/semaphore.h"
 #include "image/unpack.h"
 #include "reactor/scope.h"
 #include "registry/platform.h"

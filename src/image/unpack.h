@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "image/async_semaphore.h"
 #include "image/image_limits.h"
 #include "image/layers/layer.h"
 #include "image/layers/metadata_budget.h"
@@ -16,7 +17,6 @@
 #include "image/progress.h"
 #include "image/store/store.h"
 #include "image/store/temporary.h"
-#include "image/semaphore.h"
 #include "image/writers/initramfs.h"
 #include "image/writers/rootfs.h"
 #include "reactor/blocking_pool.h"

@@ -28,7 +28,7 @@ class Machine {
   ~Machine();
 
   /// A new connection of the host.
-  std::unique_ptr<rpc::LambdoAgentService::Stub> dial();
+  std::unique_ptr<grpc_definitions::LambdoAgentService::Stub> dial();
   /// Whether the machine has ended by itself within a minute.
   bool wait();
   std::string console();

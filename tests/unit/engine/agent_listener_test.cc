@@ -14,6 +14,7 @@
 #include "engine/agent_client.h"
 #include "engine/agent_grpc.h"
 #include "lambdo.grpc.pb.h"
+#include "reactor/stream.h"
 #include "reactor/timer.h"
 
 #include "test.h"
@@ -21,7 +22,7 @@
 // Each guest is an address of the loopback network.
 namespace lambdo::engine {
 
-namespace rpc = grpc_definitions;
+namespace proto = grpc_definitions;
 using reactor::Task;
 
 struct Host {
@@ -82,13 +83,13 @@ struct Peer {
   std::string received;
 };
 
-static rpc::ExecuteRequest program(const std::string& command) {
-  rpc::ExecuteRequest request;
+static proto::ExecuteRequest program(const std::string& command) {
+  proto::ExecuteRequest request;
   request.set_id("run-1");
-  rpc::FileModel& file = *request.add_files();
+  proto::FileModel& file = *request.add_files();
   file.set_filename("main.sh");
   file.set_content("echo \"content $1\"; echo problem >&2; exit 3");
-  rpc::ExecuteRequestStep& step = *request.add_steps();
+  proto::ExecuteRequestStep& step = *request.add_steps();
   step.set_command(command);
   step.set_enable_output(true);
   return request;
@@ -103,7 +104,7 @@ static Task<> serve_original(Host& host, ExpectedAgent& expected, std::string na
   const auto connection = AgentConnection::create(host.agents, *std::move(socket)).value();
   const auto ready = co_await connection->wait_ready(deadline.token());
   REQUIRE_MESSAGE(ready, ready.error().message);
-  const rpc::ExecuteRequest request = program("sh ./main.sh " + name);
+  const proto::ExecuteRequest request = program("sh ./main.sh " + name);
   const auto answer = co_await connection->execute(request, deadline.token());
   REQUIRE_MESSAGE(answer, answer.error().message);
   CHECK_EQ(answer->id(), "run-1");
@@ -218,8 +219,8 @@ static Task<> registers_twice(Host& host) {
   CHECK(co_await first.receives("this guest's agent has registered already"));
   {
     Peer second(host, "127.0.0.8");
-    co_await second.send(http2_preface() + register_call(1, 99) + status_call(3, id + "x", rpc::READY) +
-                         status_call(5, "", rpc::READY));
+    co_await second.send(http2_preface() + register_call(1, 99) + status_call(3, id + "x", proto::READY) +
+                         status_call(5, "", proto::READY));
     CHECK(co_await second.receives("this guest's agent has registered already"));
     CHECK(co_await second.answers(3));
     CHECK(co_await second.answers(5));
@@ -228,7 +229,7 @@ static Task<> registers_twice(Host& host) {
   CHECK_EQ(host.statistics().registered, 1);
   CHECK_EQ(host.statistics().refused_calls, 3 + 1 + 3);
   // Neither is RUN what makes it ready.
-  co_await first.send(status_call(5, id, rpc::RUN) + status_call(7, id, rpc::READY));
+  co_await first.send(status_call(5, id, proto::RUN) + status_call(7, id, proto::READY));
   while (!expected->ready()) co_await reactor::SleepOp::for_ms(*host.reactor, 1);
   Peer third(host, "127.0.0.8");
   co_await third.send(http2_preface() + register_call(1, 99));
@@ -254,7 +255,7 @@ static Task<> tries_again(Host& host) {
   Peer second(host, "127.0.0.8");
   co_await second.send(http2_preface() + register_call(1, 1235));
   CHECK(co_await second.receives("\x0a\x20" + id));
-  co_await second.send(status_call(3, id, rpc::ERROR));
+  co_await second.send(status_call(3, id, proto::ERROR));
   const auto socket = co_await expected->connect({});
   REQUIRE(!socket);
   CHECK_EQ(socket.error().code, Code::agent_protocol);
@@ -267,33 +268,33 @@ TEST_CASE("an agent whose connection broke may register again; one that says ERR
 
 /// What a gRPC library makes of the answers.
 static void call_with_grpc(uint16_t port, std::atomic<bool>& done) {
-  const auto stub = rpc::LambdoApiService::NewStub(
+  const auto stub = proto::LambdoApiService::NewStub(
       grpc::CreateChannel("127.0.0.1:" + std::to_string(port), grpc::InsecureChannelCredentials()));
   const auto enroll = [&](uint32_t agent_port, const std::string& token) {
     grpc::ClientContext context;
-    rpc::RegisterRequest request;
+    proto::RegisterRequest request;
     request.set_port(agent_port);
     request.set_token(token);
-    rpc::RegisterResponse response;
+    proto::RegisterResponse response;
     const grpc::Status status = stub->Register(&context, request, &response);
     return status.ok() ? response.ShortDebugString() : status.error_message();
   };
-  const auto say = [&](const std::string& id, rpc::Code code) {
+  const auto say = [&](const std::string& id, proto::Code code) {
     grpc::ClientContext context;
-    rpc::StatusMessage request;
+    proto::StatusMessage request;
     request.set_id(id);
     request.set_code(code);
-    rpc::Empty response;
+    proto::Empty response;
     return stub->Status(&context, request, &response);
   };
-  CHECK_EQ(say("", rpc::READY).error_code(), grpc::StatusCode::NOT_FOUND);
+  CHECK_EQ(say("", proto::READY).error_code(), grpc::StatusCode::NOT_FOUND);
   CHECK_EQ(enroll(0, ""), "error: \"this is no port to be reached at\"");
   CHECK_EQ(enroll(1234, std::string(5000, 't')), "a message of 5006 bytes; the maximum is 4096");
   const std::string answer = enroll(1234, "");
   CHECK(answer.starts_with("id: \""));
   CHECK_EQ(answer.size(), 4 + 2 + 32);
-  CHECK_EQ(say("x", rpc::READY).error_message(), "no agent has this id");
-  CHECK(say(answer.substr(5, 32), rpc::READY).ok());
+  CHECK_EQ(say("x", proto::READY).error_message(), "no agent has this id");
+  CHECK(say(answer.substr(5, 32), proto::READY).ok());
   CHECK_EQ(enroll(1234, ""), "error: \"this guest\\'s agent has registered already\"");
   done = true;
 }
@@ -433,7 +434,7 @@ static Task<> waits_in_vain(Host& host) {
   Peer peer(host, "127.0.0.8");
   co_await peer.send(http2_preface() + register_call(1, 1));
   CHECK(co_await peer.receives("\x0a\x20"));
-  co_await peer.send(status_call(3, peer.id(), rpc::READY));
+  co_await peer.send(status_call(3, peer.id(), proto::READY));
   reactor::Deadline deadline(*host.reactor, host.reactor->now_ns() + 100'000'000);
   const auto refused = co_await expected->connect(deadline.token());
   REQUIRE(!refused);

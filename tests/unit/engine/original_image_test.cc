@@ -27,7 +27,7 @@
 namespace lambdo::engine {
 
 namespace fs = std::filesystem;
-namespace rpc = grpc_definitions;
+namespace proto = grpc_definitions;
 using reactor::Task;
 
 static constexpr char kFolder[] = "/.lambdo-0123456789abcdef0123456789abcdef";
@@ -106,7 +106,7 @@ class Machine {
   pid_t pid_ = -1;
 };
 
-static rpc::ExecuteRequest make_request() {
+static proto::ExecuteRequest make_request() {
   Language language;
   language.has_own_init = true;
   language.environment = {{"GREETING", "hello"}, {"NAME", "image"}};
@@ -129,12 +129,12 @@ static Task<> run_program(reactor::Reactor& reactor, AgentGrpc& agents, Expected
   const auto ready = co_await connection->wait_ready(deadline.token());
   REQUIRE_MESSAGE(ready, ready.error().message);
   // Its network is set by then, and it cannot be told another.
-  const rpc::ConfigureRequest network;
+  const proto::ConfigureRequest network;
   const auto configured = co_await connection->configure(network, deadline.token());
   REQUIRE(!configured);
   CHECK_EQ(configured.error().code, Code::agent_protocol);
   CHECK_EQ(configured.error().message, "agent: does not know this call, as the original's do not");
-  const rpc::ExecuteRequest request = make_request();
+  const proto::ExecuteRequest request = make_request();
   const auto answer = co_await connection->execute(request, deadline.token());
   REQUIRE_MESSAGE(answer, answer.error().message);
   REQUIRE_EQ(answer->steps_size(), 1);

@@ -1,4 +1,4 @@
-#include "image/semaphore.h"
+#include "image/async_semaphore.h"
 
 namespace lambdo::image {
 

@@ -20,7 +20,7 @@
 namespace lambdo::agent {
 
 static constexpr char kCgroupRoot[] = "/sys/fs/cgroup";
-static constexpr long long kFarewell_ns = 1'000'000'000;
+static constexpr long long kFarewellTimeoutNs = 1'000'000'000;
 
 Result<> prepare_descriptors(const char* instead) {
   for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; ++fd) {
@@ -98,8 +98,8 @@ void AgentServer::serve() {
   while (!service_->power_off_asked()) loop_.turn();
   // A machine's last packets may still be on their way when it is powered off. That the client closes the
   // connection tells that they have come.
-  const long long end_ns = sys::monotonic_ns() + kFarewell_ns;
-  for (long long left_ns = kFarewell_ns; left_ns > 0; left_ns = end_ns - sys::monotonic_ns()) {
+  const long long end_ns = sys::monotonic_ns() + kFarewellTimeoutNs;
+  for (long long left_ns = kFarewellTimeoutNs; left_ns > 0; left_ns = end_ns - sys::monotonic_ns()) {
     loop_.turn(static_cast<int>(left_ns / 1'000'000) + 1);
   }
 }

@@ -17,7 +17,7 @@
 namespace lambdo::agent {
 
 /// So often at most are the running processes' times read: a few microseconds for each process.
-static constexpr long long kMinCpuCheck_ns = 5'000'000;
+static constexpr long long kMinCpuCheckNs = 5'000'000;
 /// Reaped in one go before the deadline is looked at again; a bomb of short-lived orphans must not starve it.
 static constexpr int kReapBatch = 256;
 
@@ -129,7 +129,7 @@ static long long next_cpu_check_ns(uint64_t limit_us, uint64_t used_us) {
   const int count =
       ::sched_getaffinity(0, sizeof processors, &processors) == 0 ? CPU_COUNT(&processors) : CPU_SETSIZE;
   const uint64_t left_us = limit_us > used_us ? limit_us - used_us : 0;
-  return sys::monotonic_ns() + std::max(static_cast<long long>(left_us) * 1000 / count, kMinCpuCheck_ns);
+  return sys::monotonic_ns() + std::max(static_cast<long long>(left_us) * 1000 / count, kMinCpuCheckNs);
 }
 
 void Executor::wait_for_main(const JobLimits& limits, long long deadline_ns, Usage& usage, StepEnd& end) {

@@ -21,7 +21,7 @@ namespace lambdo::agent {
 
 /// A bomb of more processes than this is killed in several rounds, and its CPU time is seen in part.
 static constexpr size_t kMaxProcesses = 65536;
-static constexpr long long kKillPatience_ns = 5'000'000'000;
+static constexpr long long kKillTimeoutNs = 5'000'000'000;
 
 void Usage::add(const rusage& usage) {
   const timeval total{usage.ru_utime.tv_sec + usage.ru_stime.tv_sec,
@@ -119,7 +119,7 @@ bool Processes::kill_and_reap(Usage& usage, pid_t main, int& main_status) const 
   sigset_t child_signal;
   sigemptyset(&child_signal);
   sigaddset(&child_signal, SIGCHLD);
-  const long long give_up_ns = sys::monotonic_ns() + kKillPatience_ns;
+  const long long give_up_ns = sys::monotonic_ns() + kKillTimeoutNs;
   while (true) {
     const Ended ended = reap(usage);
     if (ended.pid < 0) return true;

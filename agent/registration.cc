@@ -7,7 +7,7 @@ namespace lambdo::agent {
 
 namespace proto = grpc_definitions;
 
-static constexpr long long kTimeout_ms = 10'000;
+static constexpr long long kTimeoutMs = 10'000;
 
 static Result<std::string> introduce(const Address& host, uint32_t port, const std::string& token) {
   Fd connection = TRY(connect_to_host(host));
@@ -16,7 +16,7 @@ static Result<std::string> introduce(const Address& host, uint32_t port, const s
   request.set_port(port);
   request.set_token(token);
   proto::RegisterResponse response;
-  TRY(client->call("/grpc_definitions.LambdoApiService/Register", request, response, kTimeout_ms));
+  TRY(client->call("/grpc_definitions.LambdoApiService/Register", request, response, kTimeoutMs));
   if (response.response_case() != proto::RegisterResponse::kId) {
     return fail(Code::unavailable, response.error().empty() ? "the host gave no id" : response.error());
   }
@@ -24,7 +24,7 @@ static Result<std::string> introduce(const Address& host, uint32_t port, const s
   ready.set_id(response.id());
   ready.set_code(proto::READY);
   proto::Empty nothing;
-  TRY(client->call("/grpc_definitions.LambdoApiService/Status", ready, nothing, kTimeout_ms));
+  TRY(client->call("/grpc_definitions.LambdoApiService/Status", ready, nothing, kTimeoutMs));
   return response.id();
 }
 

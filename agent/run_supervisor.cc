@@ -19,9 +19,9 @@ namespace lambdo::agent {
 
 static constexpr size_t kBufferBytes = 64 << 10;
 /// The executor keeps the deadline; only where guest code has stopped it does the watchdog come to bite.
-static constexpr uint64_t kWatchdogGrace_ms = 500;
+static constexpr uint64_t kWatchdogGraceMs = 500;
 /// Longer than the executor may try to kill.
-static constexpr int kShutDownPatience_ms = 6000;
+static constexpr int kShutDownTimeoutMs = 6000;
 /// A pipe holds 1 MiB at most; more than this can only come from a process that could not be killed.
 static constexpr int kMaxDrainReads = 1024;
 
@@ -100,7 +100,7 @@ Result<Fd> RunSupervisor::open_stream(Stream& stream, size_t max_bytes) {
 
 Result<> RunSupervisor::arm_watchdog(uint64_t wall_ms) {
   if (wall_ms == 0) return {};
-  const uint64_t fire_ms = wall_ms + kWatchdogGrace_ms;
+  const uint64_t fire_ms = wall_ms + kWatchdogGraceMs;
   const itimerspec when{
       .it_interval = {},
       .it_value = {static_cast<time_t>(fire_ms / 1000), static_cast<long>(fire_ms % 1000 * 1'000'000)}};
@@ -218,7 +218,7 @@ void RunSupervisor::shut_down() {
   if (executor_ < 0) return;
   ::shutdown(control_.get(), SHUT_WR);
   pollfd gone{control_.get(), POLLRDHUP, 0};
-  ::poll(&gone, 1, kShutDownPatience_ms);
+  ::poll(&gone, 1, kShutDownTimeoutMs);
   ::kill(executor_, SIGKILL);
   int status = 0;
   Usage usage;

@@ -26,7 +26,7 @@ def git(*arguments):
 
 def upstream_fork():
     """The commit at which this branch left its upstream branch; None where there is none, or HEAD is part of it."""
-    for branch in ("@{upstream}", "origin/HEAD", "origin/main"):
+    for branch in ("origin/HEAD", "origin/main", "@{upstream}"):
         try:
             fork = git("merge-base", "HEAD", branch).strip()
         except NoAnswer:

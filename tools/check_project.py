@@ -144,7 +144,23 @@ def decision_numbers():
             yield f"{path.relative_to(ROOT)}:1: should be decision {expected}, in its name and its title; renumber it"
 
 
+def documented_paths():
+    """Files that the pages about the code name are there: `src/kvm/vm.cc`, `kvm/vm.cc`, or `kvm/vm` for both of its files."""
+    top = {path.name for path in ROOT.iterdir() if path.is_dir()}
+    folders = {path.name for path in (ROOT / "src").iterdir() if path.is_dir()}
+    for page in (ROOT / "ARCHITECTURE.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs/decisions").glob("*.md"))):
+        for number, line in enumerate(page.read_text().splitlines(), 1):
+            for name in re.findall(r"`([a-z_0-9]+/[a-z_0-9/.]*)`", line):
+                first = name.split("/")[0]
+                base = ROOT if first in top and first not in folders else ROOT / "src"
+                if first not in top | folders or first == "build":
+                    continue
+                if not any((base / f"{name.rstrip('/')}{ending}").exists() for ending in ("", ".h", ".cc")):
+                    yield f"{page.relative_to(ROOT)}:{number}: there is no {name}; write where it is now"
+
+
 CHECKS = {
+    "documented paths": documented_paths,
     "include direction": include_direction,
     "file length": file_length,
     "pragma once": pragma_once,

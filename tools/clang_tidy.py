@@ -27,7 +27,7 @@ CLANG_TIDY = "clang-tidy-19"
 CHECKED_FOLDERS = ("src", "agent", "tests")
 OWN_SCRIPTS = ("clang_tidy.py", "tidy_units.py")
 # Where one of these changes, all files are looked at: checks, flags, and the version of clang-tidy.
-DECIDES_FOR_ALL = (".clang-tidy", "meson.build", "meson/", "tools/packages.txt", *(f"tools/{name}" for name in OWN_SCRIPTS))
+DECIDES_FOR_ALL = (".clang-tidy", "meson.build", "meson_options.txt", "meson/", "proto/", "tools/packages.txt", *(f"tools/{name}" for name in OWN_SCRIPTS))
 # How many commits back a file counts as changed where there is no upstream branch to compare with.
 COMMITS = 20
 PROBLEM = re.compile(r"^(?P<path>[^:]+):(?P<place>\d+:\d+): (?P<text>(?:warning|error|fatal error): .*)$")
@@ -130,7 +130,7 @@ def chosen(pending, commits, say):
         say(f"clang-tidy: all files, for {deciding[0]} has changed since {since}")
         return set(pending)
     folders = {(ROOT / path).parent for path in changed if path.name == "meson.build"}
-    found = {path for path, files in pending.items() if has_changed(files, changed) or path.parent in folders}
+    found = {path for path, files in pending.items() if has_changed(files, changed) or folders & set(path.parents)}
     if left := len(pending) - len(found):
         say(f"clang-tidy: {left} files are left out, unchanged since {since}; ./dev lint --all checks them too")
     return found

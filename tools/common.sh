@@ -4,6 +4,8 @@
 # Distribution tools first: version managers like to put shims of python3 in front of them.
 export PATH="/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin:$PATH"
 export LC_ALL=C.UTF-8
+# What ccache needs to know to take results of files with a precompiled header (ccache's manual, Precompiled headers).
+export CCACHE_SLOPPINESS=pch_defines,time_macros
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 logs=$root/build/logs
@@ -65,13 +67,21 @@ run_logged() {
 
 started=()
 
-# start_logged LOG MESSAGE COMMAND...: the same beside what follows, without a word until finish_logged.
+# start_logged LOG MESSAGE COMMAND...: the same beside what follows, without a word until finish_logged. What still runs when
+# this shell ends, for whatever reason, is ended with it (end_started, in the shell's trap).
 start_logged() {
   local log=$logs/$1.log message=$2
   shift 2
   mkdir -p "$logs"
+  set -m # a process group of its own
   "$@" >"$log" 2>&1 </dev/null &
+  set +m
   started+=("$! $SECONDS $log $message")
+}
+
+end_started() {
+  local entry
+  for entry in ${started[@]+"${started[@]}"}; do kill -- -"${entry%% *}" 2>/dev/null || true; done
 }
 
 # Waits for everything that start_logged has started; shows the end of the logs of what failed. Status 1 when something did.

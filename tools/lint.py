@@ -11,6 +11,7 @@ import time
 import check_project
 import clang_tidy
 import precompiled_includes
+import unused_names
 from project_files import ROOT, cpp_files, shell_files
 
 
@@ -39,6 +40,7 @@ def checks(options):
     return {
         **check_project.CHECKS,
         "precompiled includes": precompiled_includes.precompiled_includes,
+        "unused names": unused_names.unused_names,
         "shell scripts": shell_scripts,
         "clang-format": clang_format,
         "clang-tidy": lambda: clang_tidy.problems(say, options.all),

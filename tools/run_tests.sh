@@ -23,15 +23,16 @@ workers=$([[ $name == release ]] && echo $((processors + 1)) || echo "$processor
 # Only what nothing else wants of the processors: timings of the tests beside it stay what they are.
 start_lint() {
   echo "0 1 0" >"$counts/lint" # unless it comes to an end
-  nice -n 19 /usr/bin/python3 tools/lint.py --counts "$counts/lint" >"$logs/lint.log" 2>&1 </dev/null &
+  # Where CI is set all files are checked: nobody looks there at what an earlier push left.
+  setsid nice -n 19 /usr/bin/python3 tools/lint.py ${CI:+--all} --counts "$counts/lint" >"$logs/lint.log" 2>&1 </dev/null &
   lint=$!
-  trap '[[ -z $lint ]] || kill "$lint"' EXIT
+  trap '[[ -z $lint ]] || kill -- -"$lint"' EXIT
 }
 
 finish_lint() {
   [[ -n ${lint:-} ]] || return 0
   say "waiting for lint, which ran beside the tests"
-  renice -n 0 -g "$(ps -o pgid= -p "$lint" | tr -d ' ')" >/dev/null 2>&1 || true
+  renice -n 0 -g "$lint" >/dev/null 2>&1 || true
   wait "$lint" || true
   lint=
   grep -vE '^\.\.\. clang-tidy: [0-9]+ of' "$logs/lint.log" || true
@@ -61,6 +62,7 @@ run_pytest() {
 
 test_e2e() {
   run_pytest e2e "end-to-end tests, $workers at a time" -n "$workers" --dist loadgroup -m 'not alone'
+  finish_lint
   run_pytest e2e-alone "end-to-end tests that need the machine for themselves" -m alone
 }
 

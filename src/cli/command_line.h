@@ -31,8 +31,8 @@ using Command = std::variant<PrintAndExit, ServeOptions, RunOptions, DoctorOptio
 /// `arguments` without the program's name; `version` is what --version prints.
 Command parse_command_line(const std::vector<std::string>& arguments, const std::string& version);
 
-/// All verbs with their options and examples as a page of Markdown, made from
-/// what the parser knows: docs/cli.md.
+/// All verbs with their options and examples as a page of Markdown, made from what the parser knows:
+/// docs/cli.md.
 std::string command_reference();
 
 }  // namespace lambdo::cli

@@ -5,16 +5,14 @@
 
 namespace lambdo::cli {
 
-/// `lambdo config check FILE`: prints all problems; exits with 0 where none is
-/// an error.
+/// `lambdo config check FILE`: prints all problems; exits with 0 where none is an error.
 struct ConfigCheckOptions {
   std::string path;
   bool agent = false;     ///< the file is an agent's
   bool language = false;  ///< the file is one language's definition
 };
 
-/// Declares the verb, which writes into `options` when it is parsed. `options`
-/// outlives the parsing.
+/// Declares the verb, which writes into `options` when it is parsed. `options` outlives the parsing.
 CLI::App* add_config_check(CLI::App& app, ConfigCheckOptions& options);
 
 /// Gives the process's exit code.

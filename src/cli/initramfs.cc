@@ -33,8 +33,7 @@ Examples:
 using image::CancelToken;
 using reactor::Task;
 
-/// The registry's root as `HostSettings` has it: the original's flags name it
-/// with "/v2".
+/// The registry's root as `HostSettings` has it: the original's flags name it with "/v2".
 std::string without_version(std::string url) {
   while (url.ends_with('/')) url.pop_back();
   if (url.ends_with("/v2")) url.resize(url.size() - 3);

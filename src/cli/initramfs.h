@@ -21,8 +21,7 @@ struct InitramfsOptions {
   image::ArchiveCompression compression = image::ArchiveCompression::gzip;
 };
 
-/// Declares the verb, which writes into `options` when it is parsed. `options`
-/// outlives the parsing.
+/// Declares the verb, which writes into `options` when it is parsed. `options` outlives the parsing.
 CLI::App* add_initramfs(CLI::App& app, InitramfsOptions& options);
 
 /// Gives the process's exit code.

@@ -1,6 +1,5 @@
-// lambdo: the commands that need no engine. Those that do belong to
-// lambdo-server, which takes this one's place, so that a client or a pull has
-// neither gRPC nor the guests' network in its memory.
+// lambdo: the commands that need no engine. Those that do belong to lambdo-server, which takes this one's
+// place, so that a client or a pull has neither gRPC nor the guests' network in its memory.
 #include <malloc.h>
 #include <unistd.h>
 
@@ -16,8 +15,8 @@
 
 namespace {
 
-/// Goes on as lambdo-server, which lies beside this program, with the same
-/// arguments. Comes back only where it cannot be started.
+/// Goes on as lambdo-server, which lies beside this program, with the same arguments. Comes back only where
+/// it cannot be started.
 int become_server(const char* command, char** argv) {
   const auto folder = lambdo::sys::program_folder();
   if (!folder) {
@@ -27,10 +26,9 @@ int become_server(const char* command, char** argv) {
   const std::string server = *folder + "/lambdo-server";
   ::execv(server.c_str(), argv);
   const int reason = errno;
-  lambdo::cli::print_error(command, "cannot start " + server + ": " + std::generic_category().message(reason),
-                           reason == ENOENT ? "put it and lambdo-agent beside lambdo: the three "
-                                              "come from one build"
-                                            : "");
+  lambdo::cli::print_error(
+      command, "cannot start " + server + ": " + std::generic_category().message(reason),
+      reason == ENOENT ? "put it and lambdo-agent beside lambdo: the three come from one build" : "");
   return lambdo::cli::kExitFailure;
 }
 
@@ -57,8 +55,7 @@ struct Execute {
 }  // namespace
 
 int main(int argc, char** argv) {
-  // A heap for each thread that unpacks would keep what that thread once
-  // needed.
+  // A heap for each thread that unpacks would keep what that thread once needed.
   ::mallopt(M_ARENA_MAX, 2);
   const std::vector<std::string> arguments(argv + (argc > 0 ? 1 : 0), argv + argc);
   return std::visit(Execute{argv}, lambdo::cli::parse_command_line(arguments, LAMBDO_VERSION));

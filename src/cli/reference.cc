@@ -31,8 +31,7 @@ void append_options(const CLI::App& app, const HelpFormatter& formatter, std::st
   if (!rows.empty()) page += "\n| option | meaning |\n|---|---|\n" + rows;
 }
 
-/// The verb's synopsis: its path, its options in short, what stands without a
-/// name, its verbs.
+/// The verb's synopsis: its path, its options in short, what stands without a name, its verbs.
 std::string synopsis(const CLI::App& app) {
   std::string text = command_path(app) + " [OPTION]...";
   for (const CLI::Option* option : app.get_options()) {
@@ -56,9 +55,8 @@ void append_verb(const CLI::App& app, const HelpFormatter& formatter, std::strin
 std::string reference_page(const CLI::App& root) {
   const HelpFormatter formatter;
   std::string page =
-      "# The command line\n\nEvery verb explains itself: `lambdo --help`, "
-      "`lambdo VERB --help`. This page is made from the same "
-      "declarations (`./dev docs`).\n\n" +
+      "# The command line\n\nEvery verb explains itself: `lambdo --help`, `lambdo VERB --help`. This page is "
+      "made from the same declarations (`./dev docs`).\n\n" +
       root.get_description() + "\n";
   append_options(root, formatter, page);
   page += "\n```text\n" + root.get_footer() + "\n```\n";

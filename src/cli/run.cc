@@ -28,8 +28,7 @@ void write_limit(JsonWriter& json, const char* name, std::optional<uint64_t> lim
   if (limit) json.field(name, *limit);
 }
 
-/// Output comes back as base64: whatever the program writes is written here
-/// byte for byte.
+/// Output comes back as base64: whatever the program writes is written here byte for byte.
 std::string request_json(const engine::RunRequest& request, bool base64_output) {
   JsonWriter json;
   json.begin_object().field("language", request.language).field("version", request.version);
@@ -99,14 +98,13 @@ Task<Result<http::ClientResponse>> post(reactor::Reactor& reactor, http::Client&
   co_return response;
 }
 
-/// Whether the server was reached makes the difference between starting one and
-/// looking for what ended it.
+/// Whether the server was reached makes the difference between starting one and looking for what ended it.
 Error without_answer(Error error, const std::string& server) {
   if (error.code == Code::closed) {
-    return std::move(error).with_context(server +
-                                         " closed the connection before it answered, so the server "
-                                         "ended or was told to give its runs up; "
-                                         "look at its log, and run the program again once it serves");
+    return std::move(error).with_context(
+        server +
+        " closed the connection before it answered, so the server ended or was told to give its runs up; "
+        "look at its log, and run the program again once it serves");
   }
   if (error.code == Code::payload_too_large || error.code == Code::headers_too_large) {
     return std::move(error).with_context("the answer of " + server);

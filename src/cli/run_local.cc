@@ -65,8 +65,7 @@ Result<int> run_here(const RunOptions& options) {
   log::configure(log::Level::error, config.log.format);
   auto request = TRY(read_request(options));
   const size_t wanted = TRY(engine::find_language(config.languages, request));
-  // One guest for one run, of the one language, beside a server that may use
-  // the configured state directory.
+  // One guest for one run, of the one language, beside a server that may use the configured state directory.
   config.languages = {config.languages[wanted]};
   config.languages.front().warm = 0;
   config.images.store = config.store_folder();

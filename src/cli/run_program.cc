@@ -34,8 +34,7 @@ Result<std::string> read_input(const RunOptions& options) {
   return read_named(*options.input_path == "-" ? "/dev/stdin" : *options.input_path, "--input");
 }
 
-/// The files by their names below the first one's folder; a file elsewhere goes
-/// by its last part.
+/// The files by their names below the first one's folder; a file elsewhere goes by its last part.
 std::string workspace_name(const std::string& path, const std::string& entrypoint) {
   const size_t slash = entrypoint.rfind('/');
   const std::string folder = slash == std::string::npos ? "" : entrypoint.substr(0, slash + 1);

@@ -23,8 +23,7 @@ struct RunOutcome {
 /// Writes what the program wrote; gives the exit code, which is the program's.
 Result<int> print_outcome(const RunOutcome& outcome);
 
-/// Says that a signal came and what becomes of the program; gives the exit
-/// code.
+/// Says that a signal came and what becomes of the program; gives the exit code.
 int run_interrupted(const reactor::Interrupt& interrupt, const char* what_happens);
 
 /// Prints the error, if there is one.

@@ -50,8 +50,7 @@ int serve(const ServeOptions& options) {
   if (!config) {
     print_error("serve", config.error().message,
                 config.error().code == Code::invalid_argument
-                    ? "lambdo config check FILE tells all problems of a "
-                      "configuration, warnings too"
+                    ? "lambdo config check FILE tells all problems of a configuration, warnings too"
                     : "");
     return kExitFailure;
   }

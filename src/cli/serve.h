@@ -10,8 +10,7 @@
 
 namespace lambdo::cli {
 
-/// `lambdo serve`, and `lambdo --config FILE`. What is set goes before the
-/// file.
+/// `lambdo serve`, and `lambdo --config FILE`. What is set goes before the file.
 struct ServeOptions {
   std::string config_path;
   std::optional<uint16_t> port;
@@ -20,8 +19,7 @@ struct ServeOptions {
   std::optional<log::Level> log_level;
 };
 
-/// Declares the verb, which writes into `options` when it is parsed. `options`
-/// outlives the parsing.
+/// Declares the verb, which writes into `options` when it is parsed. `options` outlives the parsing.
 CLI::App* add_serve(CLI::App& app, ServeOptions& options);
 
 /// Serves; gives the process's exit code. Of lambdo-server only.

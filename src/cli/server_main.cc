@@ -1,5 +1,5 @@
-// lambdo-server: the commands that start guests or look at what they need.
-// People type lambdo, which becomes this one.
+// lambdo-server: the commands that start guests or look at what they need. People type lambdo, which becomes
+// this one.
 #include <string>
 #include <variant>
 #include <vector>

@@ -8,8 +8,7 @@
 
 namespace lambdo::cli {
 
-/// Of a valid sequence; 0 for those of one and of four bytes, none of which is
-/// of interest here.
+/// Of a valid sequence; 0 for those of one and of four bytes, none of which is of interest here.
 static uint32_t code_point(std::string_view bytes) {
   const auto at = [&](size_t i) { return static_cast<uint32_t>(static_cast<unsigned char>(bytes[i])); };
   if (bytes.size() == 2) return (at(0) & 0x1f) << 6 | (at(1) & 0x3f);
@@ -17,8 +16,8 @@ static uint32_t code_point(std::string_view bytes) {
   return 0;
 }
 
-/// C1 controls, which terminals obey in UTF-8 too, and what breaks lines or
-/// changes their direction (Unicode 15, 23.2 and UAX 9, 2).
+/// C1 controls, which terminals obey in UTF-8 too, and what breaks lines or changes their direction (Unicode
+/// 15, 23.2 and UAX 9, 2).
 static bool acts_on_terminal(uint32_t code) {
   return (code >= 0x80 && code <= 0x9f) || code == 0x61c || code == 0x200e || code == 0x200f ||
          (code >= 0x2028 && code <= 0x202e) || (code >= 0x2066 && code <= 0x2069) || code == 0xfeff;

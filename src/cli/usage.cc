@@ -140,7 +140,8 @@ HelpFormatter::HelpFormatter() {
 }
 
 std::string HelpFormatter::make_option_opts(const CLI::Option* option) const {
-  return option->get_positional() || option->get_type_size() == 0 ? "" : " " + option->get_type_name();
+  const std::string type = option->get_positional() ? "" : option->get_type_name();
+  return type.empty() ? "" : " " + type;
 }
 
 std::string HelpFormatter::make_option_desc(const CLI::Option* option) const {

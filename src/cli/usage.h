@@ -16,13 +16,11 @@ std::string command_path(const CLI::App& app);
 /// "lambdo image pull: MESSAGE" and where its help is; exit code 2.
 PrintAndExit usage_error(const CLI::App& app, const std::string& message);
 
-/// Help or the version where these were asked for, else the usage error that
-/// parsing ended with, of the innermost command that the arguments had named by
-/// then. `root` has been parsed.
+/// Help or the version where these were asked for, else the usage error that parsing ended with, of the
+/// innermost command that the arguments had named by then. `root` has been parsed.
 PrintAndExit parse_failure(const CLI::App& root, const CLI::ParseError& error);
 
-/// Requirements, defaults and what excludes each other in words behind an
-/// option's description.
+/// Requirements, defaults and what excludes each other in words behind an option's description.
 class HelpFormatter : public CLI::Formatter {
  public:
   HelpFormatter();

@@ -64,8 +64,9 @@ class Runner {
   [[nodiscard]] const LanguageState& state(size_t language) const { return states_.at(language); }
   /// Runs one program. `token` cancelled means that nobody wants the result any more: the guest is killed at
   /// once. Errors: invalid_argument, not_found (language); unavailable (a language that is not ready yet);
-  /// overloaded, shutting_down; timeout (in the queue);
-  /// engine_failed; agent_lost, agent_protocol; cancelled.
+  /// overloaded (all places are taken and the queue is full, or queue_timeout_ms passed), shutting_down;
+  /// engine_failed, guest_boot_timeout, guest_panic, guest_ended; resource_exhausted (no address is free);
+  /// agent_lost, agent_protocol, payload_too_large; cancelled.
   reactor::Task<Result<RunReport>> run(RunRequest request, reactor::CancelToken token);
   /// Takes no more runs; those that have been taken go on.
   void refuse_new_runs();

@@ -85,7 +85,7 @@ Task<Result<bool>> BlobFetcher::ensure(Reference reference, Descriptor blob, Tol
 Task<Result<bool>> BlobFetcher::ensure_locked(Reference reference, const Descriptor& blob, Told told,
                                               CancelToken token) {
   if (co_await has(blob)) co_return false;
-  const auto seat_of_host = CO_TRY(co_await downloads_of_host_.take(reference.host, token));
+  const auto host_permit = CO_TRY(co_await downloads_of_host_.take(reference.host, token));
   const auto permit = CO_TRY(co_await downloads_.take(token));
   CO_TRY(co_await fetch(std::move(reference), blob, std::move(told), token));
   co_return true;

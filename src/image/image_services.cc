@@ -12,12 +12,6 @@
 
 namespace lambdo::image {
 
-using image::CancelToken;
-using image::LocalImage;
-using image::PulledImage;
-using image::PullRequest;
-using image::Task;
-
 Result<std::unique_ptr<ImageServices>> ImageServices::create(reactor::Reactor& reactor,
                                                              const ImageServicesOptions& options) {
   const RegistryOptions& registries = options.registries;
@@ -25,8 +19,7 @@ Result<std::unique_ptr<ImageServices>> ImageServices::create(reactor::Reactor& r
   constexpr size_t kOtherThreads = 3;  // for writing, hashing, reading and removing leftovers meanwhile
   std::unique_ptr<ImageServices> services(new ImageServices(reactor, unpacks + kOtherThreads, options.cpus));
   services->limits_ = registries.caps;
-  services->store_ =
-      TRY(image::Store::open(std::filesystem::absolute(options.store_folder).lexically_normal()));
+  services->store_ = TRY(Store::open(std::filesystem::absolute(options.store_folder).lexically_normal()));
 
   http::ClientSettings http_settings;
   if (!registries.ca_file.empty()) http_settings.extra_ca_files = {registries.ca_file};
@@ -43,18 +36,18 @@ Result<std::unique_ptr<ImageServices>> ImageServices::create(reactor::Reactor& r
   }
   services->client_ =
       std::make_unique<registry::Client>(reactor, *services->http_, services->pool_, std::move(settings));
-  services->puller_ = std::make_unique<image::Puller>(
+  services->puller_ = std::make_unique<Puller>(
       reactor, services->pool_, *services->client_, *services->store_,
-      image::PullSettings{
+      PullSettings{
           .max_downloads = registries.parallel_downloads, .max_unpacks = unpacks, .limits = registries.caps});
   return services;
 }
 
 Task<Result<LocalImage>> ImageServices::import(const ImageSource& source, const std::string& name,
                                                const registry::Platform& platform, CancelToken token) {
-  const image::StopFlag stop(token);
+  const StopFlag stop(token);
   const auto work = [&]() -> Result<LocalImage> {
-    LocalImage image = TRY(image::import_image(*store_, source.place, platform, limits_, stop.flag()));
+    LocalImage image = TRY(import_image(*store_, source.place, platform, limits_, stop.flag()));
     TRY(store_->set_name({.reference = name,
                           .manifest = image.digest,
                           .platform = platform,
@@ -67,7 +60,7 @@ Task<Result<LocalImage>> ImageServices::import(const ImageSource& source, const 
 
 Task<Result<PulledImage>> ImageServices::bring(ImageSource source, std::string name,
                                                registry::Platform platform, PullRequest::Policy policy,
-                                               bool unpack, image::Progress* progress, CancelToken token) {
+                                               bool unpack, Progress* progress, CancelToken token) {
   if (source.kind == ImageSource::Kind::registry) {
     PullRequest request{.reference = source.reference,
                         .platform = std::move(platform),
@@ -83,7 +76,7 @@ Task<Result<PulledImage>> ImageServices::bring(ImageSource source, std::string n
 }
 
 Task<> ImageServices::remove_leftovers(CancelToken token) {
-  const image::StopFlag stop(token);
+  const StopFlag stop(token);
   co_await pool_.run([&] { store_->remove_leftovers(&stop.flag()); });
 }
 

@@ -39,36 +39,35 @@ class ImageServices {
   /// Brings the image of `source` into the store, under a name: `name` where it is not empty, else the
   /// source's own (the reference, or the layout's or archive's absolute path). `policy` is for registries.
   /// `progress` may be null; all outlive the call.
-  image::Task<Result<image::PulledImage>> bring(ImageSource source, std::string name,
-                                                registry::Platform platform,
-                                                image::PullRequest::Policy policy, bool unpack,
-                                                image::Progress* progress, image::CancelToken token);
+  Task<Result<PulledImage>> bring(ImageSource source, std::string name, registry::Platform platform,
+                                  PullRequest::Policy policy, bool unpack, Progress* progress,
+                                  CancelToken token);
 
   /// Removes what killed processes left in the store, which may take long. Meanwhile all else goes on. Once.
-  image::Task<> remove_leftovers(image::CancelToken token);
+  Task<> remove_leftovers(CancelToken token);
 
   /// Ends kept connections. All that was asked for has ended.
-  image::Task<> close();
+  Task<> close();
 
-  [[nodiscard]] image::Store& store() { return *store_; }
-  [[nodiscard]] image::Puller& puller() { return *puller_; }
+  [[nodiscard]] Store& store() { return *store_; }
+  [[nodiscard]] Puller& puller() { return *puller_; }
   [[nodiscard]] reactor::Reactor& reactor() { return *reactor_; }
   [[nodiscard]] reactor::BlockingPool& pool() { return pool_; }
-  [[nodiscard]] const image::ImageLimits& limits() const { return limits_; }
+  [[nodiscard]] const ImageLimits& limits() const { return limits_; }
 
  private:
   ImageServices(reactor::Reactor& reactor, size_t threads, reactor::BlockingPool::Cpus cpus)
       : reactor_(&reactor), pool_(reactor, threads, cpus) {}
-  image::Task<Result<image::LocalImage>> import(const ImageSource& source, const std::string& name,
-                                                const registry::Platform& platform, image::CancelToken token);
+  Task<Result<LocalImage>> import(const ImageSource& source, const std::string& name,
+                                  const registry::Platform& platform, CancelToken token);
 
   reactor::Reactor* reactor_;
   reactor::BlockingPool pool_;
-  image::ImageLimits limits_;
-  std::unique_ptr<image::Store> store_;
+  ImageLimits limits_;
+  std::unique_ptr<Store> store_;
   std::unique_ptr<http::Client> http_;
   std::unique_ptr<registry::Client> client_;
-  std::unique_ptr<image::Puller> puller_;
+  std::unique_ptr<Puller> puller_;
 };
 
 }  // namespace lambdo::image

@@ -4,9 +4,9 @@ namespace lambdo::image {
 
 Result<ImageSource> ImageSource::parse(std::string_view text) {
   ImageSource source;
-  if (image::ImagePlace::is_meant_by(text)) {
+  if (ImagePlace::is_meant_by(text)) {
     source.kind = Kind::place;
-    source.place = TRY(image::ImagePlace::parse(text));
+    source.place = TRY(ImagePlace::parse(text));
     return source;
   }
   constexpr std::string_view kDocker = "docker://";

@@ -11,15 +11,14 @@
 
 namespace lambdo::image {
 
-image::InitramfsRequest store_initramfs() {
+InitramfsRequest store_initramfs() {
   return {.key = "plain", .options = {}};
 }
 
 /// Lays the layers, which are in the store, over each other and writes the whole to `file`.
-static image::Task<Result<image::InitramfsReport>> unpack_into(image::Unpacking& unpacking,
-                                                               const image::LocalImage& image,
-                                                               const image::InitramfsOptions& options,
-                                                               int file, image::CancelToken token) {
+static Task<Result<InitramfsReport>> unpack_into(Unpacking& unpacking, const LocalImage& image,
+                                                 const InitramfsOptions& options, int file,
+                                                 CancelToken token) {
   CO_TRY(co_await unpacking.begin());
   for (size_t i = 0; i < image.manifest.layers.size(); ++i) {
     CO_TRY(co_await unpacking.add(i, image.manifest.layers[i], image.config.diff_ids[i], token));
@@ -27,14 +26,13 @@ static image::Task<Result<image::InitramfsReport>> unpack_into(image::Unpacking&
   co_return co_await unpacking.write_initramfs(file, options, token);
 }
 
-image::Task<Result<>> write_image_initramfs(ImageServices& services, const image::LocalImage& image,
-                                            const image::InitramfsOptions& options, std::string path,
-                                            image::CancelToken token) {
+Task<Result<>> write_image_initramfs(ImageServices& services, const LocalImage& image,
+                                     const InitramfsOptions& options, std::string path, CancelToken token) {
   if (path.empty()) co_return fail(Code::invalid_argument, "the file's name is missing");
-  auto file = CO_TRY(co_await services.pool().run([&path] { return image::OutputFile::create(path); }));
-  image::Semaphore unpacks(services.reactor(), 1);
-  image::Unpacking unpacking(services.reactor(), services.pool(), services.store(), unpacks,
-                             image.manifest.layers.size(), services.limits(), nullptr);
+  auto file = CO_TRY(co_await services.pool().run([&path] { return OutputFile::create(path); }));
+  Semaphore unpacks(services.reactor(), 1);
+  Unpacking unpacking(services.reactor(), services.pool(), services.store(), unpacks,
+                      image.manifest.layers.size(), services.limits(), nullptr);
   const auto report = co_await unpack_into(unpacking, image, options, file.fd(), token);
   co_await unpacking.end();
   if (!report) co_return std::unexpected(report.error());

@@ -10,12 +10,11 @@
 namespace lambdo::image {
 
 /// What the kvm engine starts guests from: as it is, because packing it would only move work into every boot.
-image::InitramfsRequest store_initramfs();
+InitramfsRequest store_initramfs();
 
 /// Writes the image as an initramfs to `path`, which it is only once it is whole. The store keeps nothing of
 /// it. All outlive the call.
-image::Task<Result<>> write_image_initramfs(ImageServices& services, const image::LocalImage& image,
-                                            const image::InitramfsOptions& options, std::string path,
-                                            image::CancelToken token);
+Task<Result<>> write_image_initramfs(ImageServices& services, const LocalImage& image,
+                                     const InitramfsOptions& options, std::string path, CancelToken token);
 
 }  // namespace lambdo::image

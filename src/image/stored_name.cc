@@ -15,7 +15,7 @@ std::string store_name(const ImageSource& source) {
   return absolute.text();
 }
 
-static Result<std::optional<image::Name>> find_exact(image::Store& store, const std::string& text) {
+static Result<std::optional<Name>> find_exact(Store& store, const std::string& text) {
   if (auto name = TRY(store.find_name(text))) return name;
   const auto source = ImageSource::parse(text);
   if (!source) return std::nullopt;
@@ -23,20 +23,20 @@ static Result<std::optional<image::Name>> find_exact(image::Store& store, const 
 }
 
 /// All names of images whose digest begins like that.
-static Result<std::vector<image::Name>> find_by_digest(image::Store& store, const std::string& text) {
+static Result<std::vector<Name>> find_by_digest(Store& store, const std::string& text) {
   constexpr size_t kLeastDigits = 6;
   const std::string digits = text.starts_with("sha256:") ? text.substr(7) : text;
-  std::vector<image::Name> found;
+  std::vector<Name> found;
   if (digits.size() >= kLeastDigits) {
     found = TRY(store.names());
-    std::erase_if(found, [&](const image::Name& name) { return !name.manifest.hex().starts_with(digits); });
+    std::erase_if(found, [&](const Name& name) { return !name.manifest.hex().starts_with(digits); });
   }
   if (found.empty()) return fail(Code::not_found, "the store " + store.folder() + " has no image " + text);
   return found;
 }
 
 /// "a:1 (sha256:0123456789ab), ...", of at most a few.
-static std::string listed(const std::vector<image::Name>& names) {
+static std::string listed(const std::vector<Name>& names) {
   constexpr size_t kShown = 10;
   std::string list;
   for (size_t i = 0; i < names.size() && i < kShown; ++i) {
@@ -47,10 +47,10 @@ static std::string listed(const std::vector<image::Name>& names) {
   return list;
 }
 
-Result<image::Name> find_image(image::Store& store, const std::string& text) {
+Result<Name> find_image(Store& store, const std::string& text) {
   if (auto name = TRY(find_exact(store, text))) return *std::move(name);
   auto found = TRY(find_by_digest(store, text));
-  const auto is_other = [&](const image::Name& name) { return name.manifest != found.front().manifest; };
+  const auto is_other = [&](const Name& name) { return name.manifest != found.front().manifest; };
   if (std::ranges::any_of(found, is_other)) {
     return fail(Code::invalid_argument, text + " is the beginning of several digests: " + listed(found) +
                                             "; write more of it, or a name");
@@ -58,7 +58,7 @@ Result<image::Name> find_image(image::Store& store, const std::string& text) {
   return std::move(found.front());
 }
 
-Result<image::Name> find_only_name(image::Store& store, const std::string& text) {
+Result<Name> find_only_name(Store& store, const std::string& text) {
   if (auto name = TRY(find_exact(store, text))) return *std::move(name);
   auto found = TRY(find_by_digest(store, text));
   if (found.size() > 1) {

@@ -15,10 +15,10 @@ std::string store_name(const ImageSource& source);
 
 /// A name of the image that is meant. not_found where the store has none; invalid_argument where it is the
 /// beginning of several digests, with all that it may mean.
-Result<image::Name> find_image(image::Store& store, const std::string& text);
+Result<Name> find_image(Store& store, const std::string& text);
 
 /// The same for whoever means the name and not the image: where a digest has several names,
 /// invalid_argument lists them.
-Result<image::Name> find_only_name(image::Store& store, const std::string& text);
+Result<Name> find_only_name(Store& store, const std::string& text);
 
 }  // namespace lambdo::image

@@ -41,7 +41,7 @@ constexpr seccomp::Rule kRules[] = {
     // Being a thread.
     {"set_robust_list", kAllow},    // libc, in each new thread
     {"rseq", kAllow},               // libc, in each new thread
-    {"rt_sigprocmask", kAllow},     // the signal that kicks a vCPU is blocked outside of KVM_RUN
+    {"rt_sigprocmask", kAllow},     // unblocks the signal that kicks a vCPU
     {"rt_sigreturn", kAllow},       // the end of a signal's handler
     {"gettid", kAllow},             // the thread's or process's number
     {"getpid", kAllow},             // the thread's or process's number

@@ -43,7 +43,8 @@ void VmOwner::run() {
   teardown_ordered_.wait(0);
   bus_.reset();
   machine_.reset();
-  // Once the loop has this letter the owner may be gone, so it is the last thing here.
+  // machine_gone() may destroy this VmOwner as soon as the reactor runs it: nothing is touched after this
+  // post.
   mailbox_.post([this] { client_.machine_gone(); });
 }
 
@@ -115,7 +116,7 @@ void VmOwner::ask_reactor(RegisterAccess& access) {
 
 void VmOwner::stop(VmExit reason) {
   {
-    // What the other vCPUs meet while they stop does not count.
+    // Only the first reason is kept: the exits of vCPUs that are being stopped would hide it.
     const std::lock_guard lock(stop_mutex_);
     if (!first_reason_) first_reason_ = std::move(reason);
   }
@@ -126,6 +127,7 @@ void VmOwner::stop(VmExit reason) {
 }
 
 void VmOwner::tear_down() {
+  // machine_gone() runs on the reactor too, so the owner outlives notify_one().
   teardown_ordered_ = 1;
   teardown_ordered_.notify_one();
 }

@@ -86,7 +86,7 @@ class VmOwner final : private VmBus::Host {
   void guest_ends(VmExit exit) override { stop(std::move(exit)); }
   void ask_reactor(RegisterAccess& access) override;
 
-  // On any thread, in place of run() or at its end.
+  // Posts machine_refused(), where no owner thread could be had or build() failed. On any thread.
   void refuse(Error error);
   [[nodiscard]] int64_t since_start_us() const;
 
@@ -110,7 +110,7 @@ class VmOwner final : private VmBus::Host {
   uint32_t running_vcpus_ = 0;
   std::optional<VmExit> first_reason_;
 
-  std::atomic<uint32_t> teardown_ordered_ = 0;  // a flag, as wide as a futex
+  std::atomic<uint32_t> teardown_ordered_ = 0;  // 0 or 1; 32 bits, which atomic::wait() can hand to futex(2)
 };
 
 }  // namespace lambdo::kvm

@@ -43,8 +43,8 @@ constexpr seccomp::Rule kAllowed[] = {
     {"tgkill", kAllow},             // abort
     {"sched_yield", kAllow},        // spinning
     {"sched_getaffinity", kAllow},  // how many processors there are
-    {"prlimit64", kAllow},          // libnftables, of its buffers
-    {"uname", kAllow},              // libmnl, of the kernel's version
+    {"prlimit64", kAllow},          // libc, of its stack and descriptors
+    {"uname", kAllow},              // libxtables, which libnftables brings
     {"exit", kAllow},               // its end
     {"exit_group", kAllow},         // its end
 

@@ -22,9 +22,9 @@ namespace {
 // Ethernet. A guest's frame is its own (port, Ethernet and IPv4 address), is IPv4 or ARP, and is for the
 // host; a frame to a guest is for it alone. "ether type" and not "ip saddr" alone: the first sees a VLAN tag.
 //
-// Bridges hand frames to 01:80:c2:00:00:0x (LLDP and others) to the port's own interface, past prerouting,
-// hence the rule in input. Neither connection tracking nor the bridge's name are known in this family where
-// the kernel is built without them, so what needs either stands in the other table.
+// Bridges hand frames to 01:80:c2:00:00:0x (LLDP and others) to the port's own interface, past prerouting
+// (the table of family arp drops those). Neither connection tracking nor the bridge's name are known in this
+// family where the kernel is built without them, so what needs either stands in the other table.
 constexpr std::string_view kBridgeTable = R"(
 table bridge $TABLE {
   set identities { type ifname . ether_addr . ipv4_addr; }

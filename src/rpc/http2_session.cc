@@ -18,7 +18,7 @@ static std::string_view view(const uint8_t* bytes, size_t len_bytes) {
   return {reinterpret_cast<const char*>(bytes), len_bytes};
 }
 
-/// nghttp2 takes pointers to what it does not change, and copies.
+/// nghttp2_nv has pointers to non-const bytes, but nghttp2 copies names and values and changes neither.
 static std::vector<nghttp2_nv> native(std::span<const HeaderField> fields) {
   const auto bytes = [](std::string_view text) {
     return reinterpret_cast<uint8_t*>(const_cast<char*>(text.data()));
@@ -150,7 +150,7 @@ Result<> Http2Session::open(Side side) {
   const auto callbacks = TRY(Callbacks::create());
   nghttp2_option* option = nullptr;
   if (::nghttp2_option_new(&option) != 0) return fail(Code::resource_exhausted, "nghttp2_option_new");
-  // Only priorities, which nobody uses here, need what is left of a closed stream.
+  // nghttp2 would keep closed streams for priorities (RFC 7540, 5.3), which are not used here.
   ::nghttp2_option_set_no_closed_streams(option, 1);
   nghttp2_session* raw = nullptr;
   const int error = side == Side::server ? ::nghttp2_session_server_new2(&raw, callbacks.get(), this, option)

@@ -41,7 +41,7 @@ class Http2Session {
   Result<> take_output(std::string& output);
   /// Whether the connection has come to its end, once all output was taken: nothing that arrives matters.
   [[nodiscard]] bool finished() const;
-  /// Whether the output that was taken tells the peer that it broke HTTP/2's rules.
+  /// Whether the output taken so far has a GOAWAY that says that the peer broke the rules (RFC 9113, 6.8).
   [[nodiscard]] bool violated() const { return violated_; }
   /// The transport's connection is gone, or is given up: ends all open calls, for the reason `error`.
   virtual void end(const Error& error) = 0;

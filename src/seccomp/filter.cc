@@ -19,7 +19,10 @@ using Context = std::unique_ptr<void, void (*)(scmp_filter_ctx)>;
 
 int add_rule(scmp_filter_ctx context, const Rule& rule) {
   const int number = rule.number >= 0 ? rule.number : seccomp_syscall_resolve_name(rule.call);
-  // Negative: this architecture or library does not have it.
+  // A name that libseccomp does not know at all is a mistake in the table, which would leave the call
+  // allowed.
+  if (number == __NR_SCMP_ERROR) return -EINVAL;
+  // Any other negative number is a call that this architecture does not have.
   if (number < 0) return 0;
   std::array<scmp_arg_cmp, 2> comparisons{};
   unsigned count = 0;

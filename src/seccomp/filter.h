@@ -60,13 +60,13 @@ constexpr Condition equals_32_bits(unsigned argument, uint32_t value) {
   return masked(argument, 0xffff'ffff, value);
 }
 
-/// What happens to a system call. Of a call without conditions there is one rule; several rules with
-/// conditions add up.
+/// What happens to one system call: either one rule without conditions, or several with conditions, each of
+/// which applies on its own.
 struct Rule {
   const char* call = nullptr;
   Verdict verdict = kAllow;
   std::array<Condition, 2> conditions{};  ///< those that there are all hold
-  int number = -1;                        ///< of a call that is newer than libseccomp's names
+  int number = -1;  ///< the call's number where libseccomp lacks the name; -1: `call` is looked up
 };
 
 /// A compiled filter: a program of classic BPF.
@@ -95,8 +95,9 @@ enum class Lookup {
 };
 
 /// Compiles a filter. `otherwise` is for calls that no rule is about. Calls of other ABIs (i386, x32) have
-/// other numbers, past every rule, and fail with ENOSYS. A call that this architecture or libseccomp does not
-/// have is passed over. `whose` is for errors: "vCPU threads".
+/// other numbers, past every rule, and fail with ENOSYS. A call that this architecture does not have is
+/// passed over; a name that libseccomp does not know is an error (invalid_argument or the like of EINVAL).
+/// `whose` is for errors: "vCPU threads".
 Result<Program> compile(const std::string& whose, Verdict otherwise,
                         std::initializer_list<std::span<const Rule>> tables, Lookup lookup = Lookup::linear);
 

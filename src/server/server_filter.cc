@@ -23,12 +23,10 @@ constexpr bool kMayStartProcesses = true;
 constexpr bool kMayStartProcesses = false;
 #endif
 
-// A list of what is denied, not of what is allowed: gRPC, libc and the allocator call what they like, and
-// that changes with every update, but none of it is here. What guests need of this process is left alone:
-// threads, memory (mmap, madvise, memfd_create), /dev/kvm and its ioctls, eventfd, sockets in pairs, signals
-// to threads.
-// Beside what nobody needs (seccomp/common_denials.h): mounts and namespaces are the launcher's business, and
-// the guests of the namespace engine are other processes.
+// gRPC, libc and the allocator change what they call with every update, so this lists what is denied. Guests
+// need of this process: threads, memory (mmap, madvise, memfd_create), /dev/kvm and its ioctls, eventfd,
+// sockets in pairs, signals to threads. Beside what nobody needs (seccomp/common_denials.h): mounts and
+// namespaces are the launcher's business, and the guests of the namespace engine are other processes.
 constexpr Rule kDenied[] = {
     // Other users and more rights. A server that runs as root has dropped its capabilities by now.
     {"setuid", refuse(EPERM)},     // another user
@@ -42,11 +40,12 @@ constexpr Rule kDenied[] = {
     {"setfsgid", refuse(EPERM)},   // another group, for files
     {"capset", refuse(EPERM)},     // capabilities
 
-    // More rings: those there are, are restricted, and no filter sees what goes through one.
+    // A new ring would have no restrictions (reactor/restrictions.h), and no filter sees operations inside a
+    // ring.
     {"io_uring_setup", refuse(EPERM)},  // a new ring
 
     // Large parts of the kernel that nothing here uses.
-    {"personality", refuse(EPERM)},       // other kernels' ways
+    {"personality", refuse(EPERM)},       // other execution domains
     {"uselib", refuse(EPERM)},            // libraries of the a.out format
     {"ustat", refuse(EPERM)},             // superseded by statfs
     {"sysfs", refuse(EPERM)},             // superseded by /proc/filesystems

@@ -105,7 +105,8 @@ Result<Work> TransmitPath::fill_batch() {
 std::optional<Drop> TransmitPath::send(const DescriptorChain& chain, WorkBudget& budget) {
   if (!host_.is_link_up()) return Drop::link_down;
   if (chain.readable_bytes() < kHeaderBytes + kEthernetBytes) return Drop::malformed;
-  // Header and start are looked at in copies, and the copies are what is passed on.
+  // The guest can change its memory at any time: header and first bytes are copied once, checked, and the
+  // copies are written.
   Header header;
   chain.copy_readable(0, std::as_writable_bytes(std::span(&header, 1)));
   std::array<std::byte, FrameStart::kMaxBytes> copy;
@@ -138,7 +139,8 @@ Result<> TransmitPath::finish_batch() {
 
 void TransmitPath::count_written(const WriteBatch::Frame& frame) {
   if (frame.result >= 0) return counters_.count(frame.frame_bytes);
-  // The kernel says so where the TAP's interface was deleted. Any other error is about this frame.
+  // The kernel's TAP driver answers EBADFD once the interface was deleted; other errors concern this frame
+  // only.
   const bool is_gone = frame.result == -EBADFD;
   counters_.count(is_gone || frame.result == -ECANCELED ? Drop::link_down : Drop::refused_by_kernel);
   if (is_gone) host_.tap_lost();

@@ -44,23 +44,23 @@ class TransmitPath final : private Alarm::Listener, private WriteBatch::Listener
   /// A driver runs, and agreed to `features`. `queue` is valid until deactivate().
   void activate(virtio::Queue& queue, uint64_t features);
   /// The driver is gone, or broke the rules: neither its queue nor its memory is touched any more. Writes
-  /// that the kernel holds end on their own, and concern nobody.
+  /// that the kernel holds complete later; their results are dropped.
   void deactivate();
 
   /// The driver notified the queue, or Work::more was answered before.
   Result<virtio::Work> queue_notified();
   /// Whether run() has something to do.
   [[nodiscard]] bool is_due() const { return phase_ == Phase::due; }
-  /// Goes on where the path is due. An error is one of the driver's: the path is to be deactivated.
+  /// Takes frames where is_due(). After an error, which is the driver's fault, the owner calls deactivate().
   Result<> run();
 
-  /// Writes that wait for room end soon, without it.
+  /// Cancels the writes that wait for room in the TAP; they end soon.
   void cancel() { batch_.cancel(); }
   /// Whether the kernel holds writes.
   [[nodiscard]] bool is_busy() const { return batch_.is_busy(); }
-  /// After the last write ended: gives the chains back that are out, and takes no more.
+  /// After the last write: returns the last batch's chains to the driver, and takes no more.
   Result<> finish();
-  /// No timer is left behind.
+  /// Disarms the timer.
   void clear_alarm() { alarm_.clear(); }
 
  private:

@@ -92,7 +92,7 @@ def assert_ended_in_time(answer, wall_ms):
     assert -5 <= late_ms <= 100 * configs.SLOW, f"{late_ms} ms after the deadline: {answer['timings']}"
 
 
-@pytest.mark.quick
+@pytest.mark.alone
 @pytest.mark.parametrize("language, code", [("bash", BASH_BOMB), ("python", PYTHON_BOMB)])
 def test_fork_bomb_stays_in_its_limit_and_ends(serving, language, code):
     wall_ms = 1500 * configs.SLOW

@@ -3,6 +3,8 @@ import http.client
 import json
 import re
 
+import pytest
+
 import configs
 from server import run_body
 
@@ -27,6 +29,7 @@ def post(server, body):
     return response.read()
 
 
+@pytest.mark.alone
 def test_megabytes_of_control_characters_are_answered_without_a_long_turn(servers):
     server = servers.start(["bash"])
     program = f"{CONTROL_CHARACTERS}; {CONTROL_CHARACTERS} >&2"

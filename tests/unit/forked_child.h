@@ -22,6 +22,7 @@ template <typename Body>
 ChildEnd run_in_child(Body body) {
   auto [reader, writer] = sys::pipe().value();
   const pid_t child = ::fork();
+  if (child < 0) return {.status = -1, .problems = "fork failed with error " + std::to_string(errno) + "\n"};
   if (child == 0) {
     const std::string problems = body();
     (void)sys::write_all(writer.get(), problems);
@@ -40,8 +41,9 @@ ChildEnd run_in_child(Body body) {
 template <typename Body>
 std::string in_child(Body body) {
   const ChildEnd end = run_in_child(body);
-  if (!WIFEXITED(end.status)) return "the child died of signal " + std::to_string(WTERMSIG(end.status));
-  return end.problems;
+  if (!end.problems.empty() || end.status == 0) return end.problems;
+  if (WIFEXITED(end.status)) return "the child ended with status " + std::to_string(WEXITSTATUS(end.status));
+  return "the child died of signal " + std::to_string(WTERMSIG(end.status));
 }
 
 /// A line where a call did not fail with this error.

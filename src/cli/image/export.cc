@@ -24,8 +24,7 @@ Examples:
 
 constexpr std::string_view kInitramfs = "initramfs:";
 
-/// Said before the image is looked for: it is the one of two mistakes that
-/// needs no store to be found.
+/// Checked before the store is opened; whether the image exists is checked after.
 Result<> check_destination(const ImageOptions& options) {
   const std::string& destination = options.destination;
   if (destination.starts_with(kInitramfs)) return {};
@@ -58,7 +57,7 @@ reactor::Task<Result<>> export_initramfs(const ImageCommandWork& work, const ima
 
 reactor::Task<Result<>> export_to_place(const ImageCommandWork& work, const NamedImage& found) {
   auto place = CO_TRY(image::ImagePlace::parse(work.options.destination));
-  // A tag in a layout, and a whole reference in an archive.
+  // Without a name in DESTINATION an archive's image keeps its reference; a layout gets no tag.
   if (place.name.empty() && place.kind == image::ImagePlace::Kind::docker_archive) {
     if (const auto source = image::ImageSource::parse(found.name.reference);
         source && source->kind == image::ImageSource::Kind::registry)

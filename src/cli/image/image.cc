@@ -52,8 +52,7 @@ Error no_store(const ImageSettings& settings, const std::string& folder) {
               "; lambdo image pull, lambdo image import and lambdo serve make one"};
 }
 
-/// Without a store: a listing of nothing is true, unless somebody says that the
-/// store is there.
+/// Without a store: a listing of nothing is true, unless somebody says that the store is there.
 int without_store(const ImageCommand& command, const ImageVerb& verb, const std::string& folder) {
   if (&verb != &kImageLs || !command.settings.store.empty())
     return report_image_error(command, no_store(command.settings, folder));

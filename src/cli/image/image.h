@@ -13,8 +13,8 @@
 #include "reactor/cancel.h"
 #include "reactor/task.h"
 
-/// `lambdo image VERB`. Each verb is an ImageVerb in a file of its own, with
-/// its options, its help and its work.
+/// `lambdo image VERB`. Each verb is an ImageVerb in a file of its own, with its options, its help and its
+/// work.
 namespace lambdo::cli {
 
 struct ImageVerb;
@@ -45,20 +45,18 @@ struct ImageVerb {
   const char* description;  ///< for help
   const char* footer;       ///< of its help: what is to be known, and examples
   bool uses_registries = false;
-  /// Only what brings an image makes a store; all else would make one of a
-  /// folder that was mistyped.
+  /// Whether the verb may create the store; the others must not create one in a folder that was mistyped.
   bool makes_store = false;
   Leftovers leftovers = Leftovers::briefly;
-  /// Declares the verb's own options, which write into `options` when they are
-  /// parsed.
+  /// Declares the verb's own options, which write into `options` when they are parsed.
   void (*add_options)(CLI::App& verb, ImageOptions& options) = nullptr;
   /// What can be said of the options before a store is looked for; may be null.
   Result<> (*check)(const ImageOptions& options) = nullptr;
-  /// Does it. False where a part failed, which has been told.
+  /// Runs the verb. False: a part failed and was reported.
   reactor::Task<Result<bool>> (*run)(const ImageCommandWork& work);
 };
 
-// Each in the file of its name.
+// Each is defined in the .cc named after its verb.
 extern const ImageVerb kImagePull;
 extern const ImageVerb kImageImport;
 extern const ImageVerb kImageLs;
@@ -67,8 +65,8 @@ extern const ImageVerb kImageRm;
 extern const ImageVerb kImagePrune;
 extern const ImageVerb kImageExport;
 
-/// Declares `image` with all its verbs, which write into `options` when they
-/// are parsed. `options` outlives the parsing.
+/// Declares `image` with all its verbs, which write into `options` when they are parsed. `options` outlives
+/// the parsing.
 CLI::App* add_image(CLI::App& app, ImageOptions& options);
 
 /// Runs the verb; gives the process's exit code.

@@ -27,8 +27,7 @@ Examples:
   lambdo image pull --plain-http localhost:5000 localhost:5000/team/tool:1
   lambdo image pull --all --config lambdo.yaml         all that the languages name)";
 
-/// What a server with this configuration would take: server::start_helpers()
-/// decides the same.
+/// What a server with this configuration would take: server::start_helpers() decides the same.
 bool runs_on_kvm(const config::Config& config) {
   if (config.vmm.engine != config::EngineChoice::automatic)
     return config.vmm.engine == config::EngineChoice::kvm;

@@ -190,8 +190,7 @@ void PullDisplay::say(const std::string& text) {
   (void)sys::write_all(STDERR_FILENO, view_.image + ": " + text + "\n");
 }
 
-/// One write for a whole picture, each line cleared only behind its new text:
-/// so nothing flickers.
+/// One write for a whole picture, each line cleared only behind its new text: so nothing flickers.
 void PullDisplay::draw(bool is_last) {
   if (style_ != Style::terminal || finished_) return;
   const long long now_ns = sys::monotonic_ns();
@@ -199,8 +198,7 @@ void PullDisplay::draw(bool is_last) {
   next_draw_ns_ = now_ns + kRedrawNs;
   winsize size{};
   if (::ioctl(STDERR_FILENO, TIOCGWINSZ, &size) < 0 || size.ws_col == 0) size = {.ws_row = 24, .ws_col = 80};
-  // The last column and row stay free: writing there makes terminals wrap or
-  // scroll.
+  // The last column and row stay free: writing there makes terminals wrap or scroll.
   const std::vector<std::string> lines =
       render(view_, size.ws_col > 1U ? size.ws_col - 1U : 1U, size.ws_row > 1U ? size.ws_row - 1U : 1U);
   std::string frame;

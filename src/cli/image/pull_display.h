@@ -24,16 +24,15 @@ struct PullView {
   bool writing = false;
 };
 
-/// The lines to show on a terminal of this size, each at most `columns` wide
-/// and at most `rows` of them: one for each layer, those that are done left out
-/// first where there is no room for all, then one for the whole.
+/// The lines to show on a terminal of this size, each at most `columns` wide and at most `rows` of them: one
+/// for each layer, those that are done left out first where there is no room for all, then one for the whole.
 std::vector<std::string> render(const PullView& view, size_t columns, size_t rows);
 
 /// "48.2 MB".
 std::string readable_bytes(uint64_t bytes);
 
-/// Shows a pull on standard error: lines that are redrawn a few times a second
-/// on a terminal, else a line for each phase of each layer.
+/// Shows a pull on standard error: lines that are redrawn a few times a second on a terminal, else a line for
+/// each phase of each layer.
 class PullDisplay final : public image::Progress {
  public:
   enum class Style { none, plain, terminal };

@@ -20,8 +20,7 @@ Examples:
 
 Result<> remove(const ImageCommandWork& work) {
   image::Store& store = work.services.store();
-  // All are looked for first: what is not there must not leave half of the
-  // others removed.
+  // All are looked for first: what is not there must not leave half of the others removed.
   std::vector<image::Name> names;
   for (const std::string& text : work.options.images) {
     image::Name name = TRY(image::find_only_name(store, text));

@@ -17,8 +17,8 @@
 /// What the commands about images share.
 namespace lambdo::cli {
 
-/// The configuration that `settings` names, or one without languages, with what
-/// the command line says over it.
+/// The configuration that `settings` names, or one without languages, with what the command line says over
+/// it.
 Result<config::Config> image_config(const ImageSettings& settings);
 
 /// Who tells of errors, and how.
@@ -32,17 +32,14 @@ struct ImageCommand {
 using ImageWork =
     std::function<reactor::Task<Result<>>(image::ImageServices& services, reactor::CancelToken token)>;
 
-/// What killed processes left in the store is removed beside the work. It may
-/// be gigabytes.
+/// What killed processes left in the store is removed beside the work. It may be gigabytes.
 enum class Leftovers {
-  briefly,  ///< for a moment longer than the work takes: the next command goes
-            ///< on with it
+  briefly,  ///< for a moment longer than the work takes: the next command goes on with it
   all
 };
 
-/// Runs `work` on a reactor of its own, cancelled by SIGINT and SIGTERM, and
-/// gives the process's exit code. An error is told on standard error with what
-/// to do about it, and with `settings.json` on standard output.
+/// Runs `work` on a reactor of its own, cancelled by SIGINT and SIGTERM, and gives the process's exit code.
+/// An error is told on standard error with what to do about it, and with `settings.json` on standard output.
 int run_image_work(const ImageCommand& command, const config::Config& config, const ImageWork& work,
                    Leftovers leftovers = Leftovers::briefly);
 

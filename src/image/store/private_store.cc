@@ -16,8 +16,8 @@ namespace lambdo::image {
 
 namespace {
 
-using image::Lock;
-using Kind = image::FileLock::Kind;
+using Lock;
+using Kind = FileLock::Kind;
 
 constexpr std::string_view kPrefix = "lambdo-initramfs-";
 
@@ -45,7 +45,7 @@ Result<std::optional<Fd>> hold_leftover(const std::string& path) {
   auto fd = sys::open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
   if (!fd && fd.error().code == Code::resource_exhausted) return std::unexpected(std::move(fd).error());
   if (!fd || !TRY(is_ours(path, fd->get()))) return std::nullopt;
-  if (TRY(image::try_lock_at(path, fd->get(), Kind::exclusive)) != Lock::held) return std::nullopt;
+  if (TRY(try_lock_at(path, fd->get(), Kind::exclusive)) != Lock::held) return std::nullopt;
   return *std::move(fd);
 }
 
@@ -53,7 +53,7 @@ Result<std::optional<Fd>> hold_leftover(const std::string& path) {
 /// what we put there goes.
 Result<> remove_leftover(const std::string& path) {
   if (!TRY(hold_leftover(path))) return {};
-  TRY(image::remove_tree(path + "/store"));
+  TRY(remove_tree(path + "/store"));
   TRY(sys::unlink(marker_of(path)));
   if (::rmdir(path.c_str()) < 0) return fail_errno("rmdir " + path);
   return {};
@@ -61,7 +61,7 @@ Result<> remove_leftover(const std::string& path) {
 
 Result<> remove_leftovers(const std::string& around) {
   for (const std::string& name : TRY(sys::list_directory(around))) {
-    if (!name.starts_with(kPrefix) || !image::is_unique_name(name.substr(kPrefix.size()))) continue;
+    if (!name.starts_with(kPrefix) || !is_unique_name(name.substr(kPrefix.size()))) continue;
     const std::string path = around + "/" + name;
     const auto removed = remove_leftover(path);
     if (removed) continue;
@@ -83,17 +83,17 @@ Result<PrivateStore> PrivateStore::create() {
   if (const auto removed = remove_leftovers(around); !removed) {
     log::warning("What killed commands left cannot be looked for", {{"error", removed.error().message}});
   }
-  const std::string path = around + "/" + std::string(kPrefix) + image::unique_name();
-  auto folder = image::TemporaryFolder::create(path);
+  const std::string path = around + "/" + std::string(kPrefix) + unique_name();
+  auto folder = TemporaryFolder::create(path);
   if (!folder) return std::unexpected(std::move(folder).error().with_context("a folder in TMPDIR"));
   // Locked before it has a marker: until then others leave it alone.
   Fd lock = TRY(sys::open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW));
-  if (TRY(image::try_lock_at(path, lock.get(), Kind::exclusive)) != Lock::held) {
+  if (TRY(try_lock_at(path, lock.get(), Kind::exclusive)) != Lock::held) {
     return fail(Code::store_busy, "another process holds " + path);
   }
   const Fd marker =
       TRY(sys::open(marker_of(path), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, S_IRUSR | S_IWUSR));
-  auto store = TRY(image::TemporaryFolder::create(path + "/store"));
+  auto store = TRY(TemporaryFolder::create(path + "/store"));
   return PrivateStore(std::move(lock), *std::move(folder), std::move(store));
 }
 

@@ -21,12 +21,12 @@ class PrivateStore {
   [[nodiscard]] const std::string& path() const { return store_.path(); }
 
  private:
-  PrivateStore(Fd lock, image::TemporaryFolder folder, image::TemporaryFolder store)
+  PrivateStore(Fd lock, TemporaryFolder folder, TemporaryFolder store)
       : lock_(std::move(lock)), folder_(std::move(folder)), store_(std::move(store)) {}
 
-  Fd lock_;                        ///< outlives the folder
-  image::TemporaryFolder folder_;  ///< with the marker, which outlives the store
-  image::TemporaryFolder store_;
+  Fd lock_;                 ///< outlives the folder
+  TemporaryFolder folder_;  ///< with the marker, which outlives the store
+  TemporaryFolder store_;
 };
 
 }  // namespace lambdo::image

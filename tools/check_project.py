@@ -148,7 +148,7 @@ def documented_paths():
     """Files that the pages about the code name are there: `src/kvm/vm.cc`, `kvm/vm.cc`, or `kvm/vm` for both of its files."""
     top = {path.name for path in ROOT.iterdir() if path.is_dir()}
     folders = {path.name for path in (ROOT / "src").iterdir() if path.is_dir()}
-    for page in (ROOT / "ARCHITECTURE.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs/decisions").glob("*.md"))):
+    for page in (*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))):
         for number, line in enumerate(page.read_text().splitlines(), 1):
             for name in re.findall(r"`([a-z_0-9]+/[a-z_0-9/.]*)`", line):
                 first = name.split("/")[0]

@@ -16,7 +16,6 @@ namespace lambdo::image {
 
 namespace {
 
-using Lock;
 using Kind = FileLock::Kind;
 
 constexpr std::string_view kPrefix = "lambdo-initramfs-";

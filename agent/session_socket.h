@@ -18,7 +18,7 @@ class SessionSocket {
   [[nodiscard]] int fd() const { return socket_.get(); }
 
   /// Gives the session what has arrived, as far as one buffer holds it. closed: the peer is gone;
-  /// agent_protocol: the peer does not speak HTTP/2.
+  /// agent_protocol: the peer does not speak HTTP/2; resource_exhausted: it passed a limit of the session.
   Result<> receive(rpc::Http2Session& session);
   /// Sends what the session has to send, until the socket would block; true where something is left. closed:
   /// the peer is gone, or the session has finished and its last frame was sent.

@@ -15,7 +15,7 @@
 namespace lambdo::server {
 
 static engine::RunnerOptions runner_options(const config::Config& config) {
-  engine::RunnerOptions options;
+  engine::RunnerOptions options{};
   options.max_running = config.runner.max_running;
   options.queue_length = config.runner.queue_length;
   options.queue_timeout_ms = static_cast<int64_t>(config.runner.queue_timeout_ms);

@@ -23,8 +23,7 @@ workers=$([[ $name == release ]] && echo $((processors + 1)) || echo "$processor
 # Only what nothing else wants of the processors: timings of the tests beside it stay what they are.
 start_lint() {
   echo "0 1 0" >"$counts/lint" # unless it comes to an end
-  # Where CI is set all files are checked: nobody looks there at what an earlier push left.
-  setsid nice -n 19 /usr/bin/python3 tools/lint.py ${CI:+--all} --counts "$counts/lint" >"$logs/lint.log" 2>&1 </dev/null &
+  setsid nice -n 19 /usr/bin/python3 tools/lint.py --counts "$counts/lint" >"$logs/lint.log" 2>&1 </dev/null &
   lint=$!
   trap '[[ -z $lint ]] || kill -- -"$lint"' EXIT
 }

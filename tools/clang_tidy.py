@@ -34,12 +34,13 @@ PROBLEM = re.compile(r"^(?P<path>[^:]+):(?P<place>\d+:\d+): (?P<text>(?:warning|
 
 
 def flags(entry):
-    """The compiler's flags of a compile command that clang-tidy needs: no output, no precompiled header and its folder."""
+    """The compiler's flags of a compile command that clang-tidy needs: no output, no precompiled header and its folder, and no
+    warnings, which the compiler gives for each file by itself (in a unit a file may shadow what is another's)."""
     kept, words = [], iter(shlex.split(entry["command"]))
     for word in words:
         if word in ("-include-pch", "-o", "-c", "-MF", "-MQ"):
             next(words)
-        elif word.startswith("-") and not word.endswith(".p") and word not in ("-MD", "-Winvalid-pch", "-fcolor-diagnostics"):
+        elif word.startswith("-") and not word.startswith("-W") and not word.endswith(".p") and word not in ("-MD", "-fcolor-diagnostics"):
             kept.append(word)
     return kept
 

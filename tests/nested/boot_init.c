@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/sysinfo.h>
+#include <termios.h>
 #include <unistd.h>
 
 static void say(const char *format, long value) {
@@ -76,14 +77,20 @@ static void flood(void) {
   }
 }
 
+// What was written waits in the kernel for the serial port's interrupts, and is lost with the machine.
+static void end_machine(int how) {
+  tcdrain(STDOUT_FILENO);
+  reboot(how);
+}
+
 static void obey(const char *word) {
   if (strcmp(word, "modules") == 0) load_modules();
   if (strcmp(word, "random") == 0) read_random();
   if (strcmp(word, "report") == 0) report();
   if (strcmp(word, "messages") == 0) show_messages();
   if (strcmp(word, "flood") == 0) flood();
-  if (strcmp(word, "power-off") == 0) reboot(RB_POWER_OFF);
-  if (strcmp(word, "reboot") == 0) reboot(RB_AUTOBOOT);
+  if (strcmp(word, "power-off") == 0) end_machine(RB_POWER_OFF);
+  if (strcmp(word, "reboot") == 0) end_machine(RB_AUTOBOOT);
   if (strcmp(word, "wait") == 0) pause();
   if (strcmp(word, "exit") == 0) exit(3);  // which panics the kernel
 }

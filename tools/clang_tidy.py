@@ -40,6 +40,8 @@ def flags(entry):
     for word in words:
         if word in ("-include-pch", "-o", "-c", "-MF", "-MQ"):
             next(words)
+        elif word in ("-isystem", "-Xclang"):
+            kept += [word, next(words)]
         elif word.startswith("-") and not word.startswith("-W") and not word.endswith(".p") and word not in ("-MD", "-fcolor-diagnostics"):
             kept.append(word)
     return kept

@@ -73,15 +73,20 @@ start_logged() {
   local log=$logs/$1.log message=$2
   shift 2
   mkdir -p "$logs"
-  set -m # a process group of its own
   "$@" >"$log" 2>&1 </dev/null &
-  set +m
   started+=("$! $SECONDS $log $message")
 }
 
 end_started() {
   local entry
-  for entry in ${started[@]+"${started[@]}"}; do kill -- -"${entry%% *}" 2>/dev/null || true; done
+  for entry in ${started[@]+"${started[@]}"}; do end_tree "${entry%% *}"; done
+}
+
+# Ends a process and all that descend from it.
+end_tree() {
+  local child
+  for child in $(pgrep -P "$1"); do end_tree "$child"; done
+  kill "$1" 2>/dev/null || true
 }
 
 # Waits for everything that start_logged has started; shows the end of the logs of what failed. Status 1 when something did.
